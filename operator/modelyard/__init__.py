@@ -1,0 +1,1 @@
+"""Modelyard: train, version, serve and watch models on Kubernetes."""
