@@ -1,0 +1,255 @@
+"""Building blocks of every kind: the base model, bounded scalars, lists with a list type, CEL rules, conditions."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DECIMAL = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+SHA256 = r"^sha256:[0-9a-f]{64}$"
+STORE_URI = r"^(s3|gs|az|https|file)://[^\s?#]+$"
+
+
+class ApiModel(BaseModel):
+    """A part of an object. Unknown fields are ignored on reading, since a newer operator may have written them."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple["Rule", ...]] = ()
+    """CEL rules that the API server checks on this object."""
+    mutable: ClassVar[frozenset[str] | None] = None
+    """JSON names of the fields that may change after creation; None = every field may."""
+
+
+class Rule(BaseModel):
+    """One CEL rule of a CRD (`x-kubernetes-validations`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    message: str
+    field_path: str | None = None
+
+
+def list_map(key: str = "name") -> dict[str, Any]:
+    """Schema of a list of named objects, merged by `key`."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+
+ResourceName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+ItemName = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
+Decimal = Annotated[str, Field(max_length=32, pattern=DECIMAL)]
+Digest = Annotated[str, Field(max_length=71, pattern=SHA256)]
+StoreUri = Annotated[str, Field(max_length=1024, pattern=STORE_URI)]
+ImageName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$")]
+Message = Annotated[str, Field(max_length=1024)]
+Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+Person = Annotated[str, Field(min_length=1, max_length=253)]
+VersionNumber = Annotated[int, Field(ge=1, le=9_999_999, json_schema_extra={"format": "int32"})]
+Count32 = Annotated[int, Field(ge=0, le=2_147_483_647, json_schema_extra={"format": "int32"})]
+Count64 = Annotated[int, Field(ge=0, le=9_007_199_254_740_991, json_schema_extra={"format": "int64"})]
+Seconds = Annotated[int, Field(ge=1, le=31_536_000, json_schema_extra={"format": "int32"})]
+Quantity = Annotated[
+    int | str,
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            "pattern": r"^[0-9.]+[A-Za-z]{0,2}$",
+        }
+    ),
+]
+
+
+class ConditionStatus(StrEnum):
+    """Status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """An observation of one aspect of the object, as everywhere in Kubernetes."""
+
+    type: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z]*$")]
+    """Type of the condition."""
+    status: ConditionStatus
+    """Status of the condition."""
+    reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    """Reason for the status, for programs."""
+    message: Message = ""
+    """What a person needs to know or do."""
+    last_transition_time: Time
+    """When the status last changed."""
+    observed_generation: Count64 = 0
+    """Generation of the object that the condition speaks of."""
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=list_map("type"))]
+
+
+class NamedDecimal(ApiModel):
+    """A named number."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the number."""
+    value: Decimal
+    """The number, as a decimal string."""
+
+
+Metrics = Annotated[tuple[NamedDecimal, ...], Field(max_length=16, json_schema_extra=list_map())]
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration matches a taint."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class TaintEffect(StrEnum):
+    """Effect of a taint."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(ApiModel):
+    """A toleration, as in a Pod."""
+
+    key: Annotated[str, Field(max_length=317)] | None = None
+    """Taint key; absent with operator Exists matches every taint."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """How the taint is matched."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """Taint value."""
+    effect: TaintEffect | None = None
+    """Taint effect; absent matches all effects."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000, json_schema_extra={"format": "int64"})] | None = None
+    """How long a NoExecute taint is tolerated."""
+
+
+StringMap = Annotated[Mapping[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
+
+
+class ResourceRequirements(ApiModel):
+    """Compute resources, as in a container."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] | None = None
+    """Least amount of each resource that the container needs."""
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] | None = None
+    """Most of each resource that the container may use; GPUs go here."""
+
+
+class PodTemplate(ApiModel):
+    """What may be said about the pods that run for this object."""
+
+    node_selector: StringMap | None = None
+    """Labels that the node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)] = ()
+    """Taints that the pods tolerate."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """PriorityClass of the pods."""
+    runtime_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """RuntimeClass of the pods."""
+    labels: StringMap | None = None
+    """Labels added to the pods; must not be in the domains `modelyard.dev`, `kubernetes.io` or `k8s.io`."""
+    annotations: StringMap | None = None
+    """Annotations added to the pods."""
+
+    rules = (
+        Rule(
+            rule="!has(self.labels) || self.labels.all(k, !k.matches('^([a-z0-9-]+[.])*(modelyard[.]dev|kubernetes[.]io|k8s[.]io)/'))",
+            message="must not set labels in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'",
+            field_path=".labels",
+        ),
+    )
+
+
+class ObjectMeta(ApiModel):
+    """The parts of an object's metadata that Modelyard reads."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+
+
+class PrinterColumn(BaseModel):
+    """One column of `kubectl get`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: Literal["string", "integer", "date"]
+    json_path: str
+    description: str
+    priority: int = 0
+
+
+READY_COLUMNS = (
+    PrinterColumn(
+        name="Ready",
+        type="string",
+        json_path='.status.conditions[?(@.type=="Ready")].status',
+        description="Is it as the spec asks?",
+    ),
+    PrinterColumn(
+        name="Reason",
+        type="string",
+        json_path='.status.conditions[?(@.type=="Ready")].reason',
+        description="Why it is ready or not",
+    ),
+)
+LAST_COLUMNS = (
+    PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp", description="Since when it exists"),
+    PrinterColumn(
+        name="Message",
+        type="string",
+        json_path='.status.conditions[?(@.type=="Ready")].message',
+        description="What to know or do",
+        priority=1,
+    ),
+)
+
+
+class Scale(BaseModel):
+    """Where `kubectl scale` and autoscalers read and write."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec_replicas_path: str
+    status_replicas_path: str
+    label_selector_path: str
+
+
+class CustomResource(ApiModel):
+    """A whole object of one of our kinds. Subclasses say what the CRD says."""
+
+    plural: ClassVar[str]
+    kind: ClassVar[str]
+    short_names: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[PrinterColumn, ...]] = ()
+    """Domain columns between Ready, Reason and Age, Message."""
+    scale: ClassVar[Scale | None] = None
+    """The scale subresource, for kinds that have one."""
+
+    metadata: ObjectMeta

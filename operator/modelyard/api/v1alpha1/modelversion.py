@@ -1,0 +1,284 @@
+"""ModelVersion: an immutable record of a model, bound to its bytes by digest."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from modelyard.api.v1alpha1.common import (
+    ApiModel,
+    Conditions,
+    Count64,
+    CustomResource,
+    Decimal,
+    Digest,
+    ImageName,
+    ItemName,
+    Message,
+    Metrics,
+    Person,
+    PrinterColumn,
+    ResourceName,
+    Rule,
+    StoreUri,
+    VersionNumber,
+    list_map,
+)
+from modelyard.api.v1alpha1.trainingrun import Metric, ModelName, StepName
+
+
+class ConditionType(StrEnum):
+    """Conditions of a ModelVersion."""
+
+    READY = "Ready"
+    ARTIFACT_AVAILABLE = "ArtifactAvailable"
+    ACCEPTED = "Accepted"
+    STALLED = "Stalled"
+
+
+class Reason(StrEnum):
+    """Reasons of a ModelVersion's conditions that are not a verdict."""
+
+    AVAILABLE = "Available"
+    RETIRED = "Retired"
+    VERIFIED = "Verified"
+    VERIFYING = "Verifying"
+    NO_AGENT = "NoAgent"
+    ARTIFACT_MISSING = "ArtifactMissing"
+    ARTIFACT_CORRUPT = "ArtifactCorrupt"
+    ARTIFACT_UNREACHABLE = "ArtifactUnreachable"
+
+
+class Verdict(StrEnum):
+    """Outcome of an evaluation; also the reason of the condition Accepted."""
+
+    FIRST_VERSION = "FirstVersion"
+    BETTER_THAN_CHAMPION = "BetterThanChampion"
+    NOT_BETTER = "NotBetter"
+    BELOW_THRESHOLD = "BelowThreshold"
+    TOO_FEW_ROWS = "TooFewRows"
+    SLICE_REGRESSED = "SliceRegressed"
+    CHAMPION_MOVED = "ChampionMoved"
+    REGISTERED = "Registered"
+
+
+ACCEPTING = frozenset({Verdict.FIRST_VERSION, Verdict.BETTER_THAN_CHAMPION})
+"""Verdicts by which a version is accepted by evaluation and may be champion."""
+
+
+class Format(StrEnum):
+    """Format of the model's bytes."""
+
+    ONNX = "ONNX"
+
+
+class Artifact(ApiModel):
+    """Where the model's bytes are, and what they hash to."""
+
+    uri: StoreUri
+    """A content-addressed tree, or a prefix when it ends in `/`."""
+    digest: Digest
+    """Digest of the tree's manifest."""
+    bytes: Count64 = 0
+    """Size of all its files."""
+    schema_digest: Digest | None = None
+    """Digest of the model's signature."""
+    dataset_digest: Digest | None = None
+    """Digest of the judged rows."""
+
+    rules = (
+        Rule(
+            rule="self.uri.endsWith('/') || self.uri.endsWith('blobs/sha256/' + self.digest.substring(7))",
+            message="must end in '/' (a prefix) or in 'blobs/sha256/' and the hexadecimal part of `digest`",
+            field_path=".uri",
+        ),
+    )
+
+
+class RunReference(ApiModel):
+    """The TrainingRun that made the version."""
+
+    name: ResourceName
+    """Name of the run."""
+    uid: Annotated[str, Field(max_length=64)]
+    """Uid of the run."""
+    namespace: ResourceName
+    """Namespace of the run."""
+
+
+class StepCode(ApiModel):
+    """Code of one step."""
+
+    step: StepName
+    """Name of the step."""
+    image: ImageName
+    """Image that ran, by digest where the node knew it."""
+
+
+class InputLineage(ApiModel):
+    """One input of the run."""
+
+    name: ItemName
+    """Name of the input."""
+    uri: StoreUri
+    """Where it was read."""
+    digest: Digest
+    """What it hashed to."""
+    version: Annotated[str, Field(max_length=256)] | None = None
+    """Version in the store."""
+
+
+class Lineage(ApiModel):
+    """What the version was made from."""
+
+    training_run: RunReference
+    """The run that made it."""
+    code: Annotated[tuple[StepCode, ...], Field(max_length=17, json_schema_extra=list_map("step"))] = ()
+    """Code of each step."""
+    inputs: Annotated[tuple[InputLineage, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
+    """Data and code that were read."""
+    parameters_digest: Digest
+    """Digest of the parameters."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647, json_schema_extra={"format": "int32"})] = 0
+    """Seed of the run."""
+    previous_version: VersionNumber | None = None
+    """Champion when the version was made."""
+
+
+class ChampionScore(ApiModel):
+    """The champion on the same rows."""
+
+    version: VersionNumber
+    """Version of the champion."""
+    digest: Digest
+    """Digest of the champion's bytes."""
+    value: Decimal
+    """Its value of the deciding metric."""
+
+
+class Evaluation(ApiModel):
+    """How the version was judged."""
+
+    by: Annotated[str, Field(max_length=32, pattern=r"^Modelyard$")] = "Modelyard"
+    """Who judged: Modelyard scores the stored model itself."""
+    metric: Metric
+    """Metric that decided."""
+    value: Decimal | None = None
+    """Value of the metric; absent when it could not be computed."""
+    low: Decimal | None = None
+    """Lower end of its 95 % interval."""
+    high: Decimal | None = None
+    """Upper end of its 95 % interval."""
+    rows: Count64
+    """Number of judged rows."""
+    dataset_digest: Digest
+    """Digest of the judged rows."""
+    champion: ChampionScore | None = None
+    """The champion on the same rows; absent for a first version."""
+    verdict: Verdict
+    """Outcome."""
+    message: Message = ""
+    """The outcome in a sentence."""
+    metrics: Metrics = ()
+    """Further metrics of the same rows."""
+
+
+class Card(ApiModel):
+    """What people say about the version."""
+
+    owner: Person | None = None
+    """Who answers for the model."""
+    requested_by: Person | None = None
+    """Who asked for the run."""
+
+
+class Retirement(ApiModel):
+    """Why a version must not serve any more."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The reason, for people."""
+
+
+class ModelVersionSpec(ApiModel):
+    """The record. Immutable after creation, `retired` aside."""
+
+    model: ModelName
+    """Model line."""
+    version: VersionNumber
+    """Number of the version."""
+    format: Format = Format.ONNX
+    """Format of the bytes."""
+    artifact: Artifact
+    """The bytes."""
+    lineage: Lineage | None = None
+    """What it was made from; absent for a model that a person registered."""
+    evaluation: Evaluation | None = None
+    """How it was judged; absent = it was not."""
+    card: Card = Card()
+    """What people say about it."""
+    retired: Retirement | None = None
+    """Set to take the version out of service; nothing resolves to it any more."""
+
+    mutable = frozenset({"retired"})
+
+
+class ModelVersionStatus(ApiModel):
+    """What was observed of the version."""
+
+    observed_generation: Count64 = 0
+    """Generation that was last reconciled."""
+    champion: Annotated[str, Field(max_length=3, pattern=r"^(Yes|No)$")] | None = None
+    """Is it the champion of its model in this namespace?"""
+    conditions: Conditions = ()
+    """Ready, ArtifactAvailable, Accepted."""
+
+
+class ModelVersion(CustomResource):
+    """An immutable record of a model, bound to its bytes by digest."""
+
+    plural = "modelversions"
+    kind = "ModelVersion"
+    short_names = ("mv",)
+    columns = (
+        PrinterColumn(name="Model", type="string", json_path=".spec.model", description="Model line"),
+        PrinterColumn(name="Version", type="integer", json_path=".spec.version", description="Number of the version"),
+        PrinterColumn(
+            name="Format",
+            type="string",
+            json_path=".spec.format",
+            description="Format of the bytes",
+            priority=1,
+        ),
+        PrinterColumn(
+            name="Accepted",
+            type="string",
+            json_path='.status.conditions[?(@.type=="Accepted")].reason',
+            description="Outcome of the evaluation",
+        ),
+        PrinterColumn(
+            name="Metric",
+            type="string",
+            json_path=".spec.evaluation.metric",
+            description="Metric that decided",
+        ),
+        PrinterColumn(name="Value", type="string", json_path=".spec.evaluation.value", description="Its value"),
+        PrinterColumn(
+            name="Was",
+            type="string",
+            json_path=".spec.evaluation.champion.value",
+            description="The champion's value on the same rows",
+        ),
+        PrinterColumn(name="Champion", type="string", json_path=".status.champion", description="Is it the champion?"),
+    )
+
+    spec: ModelVersionSpec
+    """The record."""
+    status: ModelVersionStatus = ModelVersionStatus()
+    """What was observed of the version."""
+
+    rules = (
+        Rule(
+            rule="self.metadata.name == self.spec.model + '-v' + string(self.spec.version)",
+            message="must be named '<model>-v<version>'",
+        ),
+    )

@@ -1,0 +1,61 @@
+"""Names, labels and field managers that more than one part of Modelyard relies on (docs/contracts.md)."""
+
+from typing import Final
+
+GROUP: Final = "modelyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+LABEL_OWNER_UID: Final = f"{GROUP}/owner-uid"
+LABEL_TRAINING_RUN: Final = f"{GROUP}/training-run"
+LABEL_STEP: Final = f"{GROUP}/step"
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+LABEL_MODEL: Final = f"{GROUP}/model"
+LABEL_VERSION: Final = f"{GROUP}/version"
+LABEL_DEPLOYMENT: Final = f"{GROUP}/deployment"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+LABEL_TENANT: Final = f"{GROUP}/tenant"
+LABEL_ENVIRONMENT: Final = f"{GROUP}/environment"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_PART_OF: Final = "app.kubernetes.io/part-of"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+MANAGED_BY: Final = "modelyard"
+CHILD_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+FIELD_MANAGER: Final = "modelyard-operator"
+STATUS_FIELD_MANAGER: Final = "modelyard-operator-status"
+AGENT_FIELD_MANAGER: Final = "modelyard-agent"
+
+STORE_SECRET: Final = "modelyard-store"  # noqa: S105 - the name of the Secret, not its content
+STEP_SERVICE_ACCOUNT: Final = "modelyard-step"
+SERVER_SERVICE_ACCOUNT: Final = "modelyard-server"
+VERSIONS_CONFIG_MAP: Final = "modelyard-versions"
+
+MAX_RUN_NAME: Final = 40
+MAX_STEP_NAME: Final = 18
+MAX_MODEL_NAME: Final = 50
+MAX_DEPLOYMENT_NAME: Final = 45
+
+MODEL_OUTPUT: Final = "model"
+CHAMPION_INPUT: Final = "champion"
+REGISTER_STEP: Final = "register"
+
+
+def job_name(run: str, step: str, attempt: int) -> str:
+    """Return the name of the Job of one attempt of one step; at most 62 characters."""
+    return f"{run}-{step}-{attempt}"
+
+
+def model_version_name(model: str, version: int) -> str:
+    """Return the name of a ModelVersion; at most 63 characters."""
+    return f"{model}-v{version}"
+
+
+def revision_name(deployment: str, revision: str) -> str:
+    """Return the name of the apps/v1 Deployment of one revision; at most 56 characters."""
+    return f"{deployment}-{revision}"
+
+
+def observation_name(kind: str, name: str) -> str:
+    """Return the name of the Observation of a subject."""
+    return f"{kind.lower()}-{name}"

@@ -1,0 +1,130 @@
+"""Observation: what an agent saw, typed and small."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from modelyard.api.v1alpha1.common import (
+    LIST_ATOMIC,
+    ApiModel,
+    Count32,
+    Count64,
+    CustomResource,
+    Digest,
+    ItemName,
+    Message,
+    PrinterColumn,
+    ResourceName,
+    Time,
+    list_map,
+)
+from modelyard.api.v1alpha1.trainingrun import StepName
+
+
+class SubjectKind(StrEnum):
+    """Kinds that are observed."""
+
+    TRAINING_RUN = "TrainingRun"
+    MODEL_VERSION = "ModelVersion"
+
+
+class Subject(ApiModel):
+    """What was observed."""
+
+    kind: SubjectKind
+    """Kind of the object."""
+    name: ResourceName
+    """Name of the object."""
+    uid: Annotated[str, Field(max_length=64)]
+    """Uid of the object."""
+
+
+class ObservedError(ApiModel):
+    """Why something could not be observed."""
+
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    """Reason, for programs."""
+    message: Message
+    """What a person needs to know or do."""
+
+
+class ObservedInput(ApiModel):
+    """One input as it is now."""
+
+    name: ItemName
+    """Name of the input."""
+    digest: Digest | None = None
+    """What it hashes to."""
+    version: Annotated[str, Field(max_length=256)] | None = None
+    """Version in the store."""
+    bytes: Count64 = 0
+    """Size."""
+    error: ObservedError | None = None
+    """Why it could not be read."""
+
+
+class ObservedResult(ApiModel):
+    """A step's result found in the store."""
+
+    step: StepName
+    """Name of the step."""
+    attempt: Count32
+    """Attempt that left it."""
+    result: Annotated[str, Field(max_length=4096)]
+    """The result, as JSON."""
+
+
+class ArtifactState(StrEnum):
+    """State of a version's bytes."""
+
+    VERIFIED = "Verified"
+    MISSING = "Missing"
+    CORRUPT = "Corrupt"
+    UNREACHABLE = "Unreachable"
+
+
+class ObservedArtifact(ApiModel):
+    """A version's bytes as they are now."""
+
+    digest: Digest
+    """Digest that was checked."""
+    state: ArtifactState
+    """Outcome."""
+    message: Message = ""
+    """What a person needs to know or do."""
+
+
+class ObservationSpec(ApiModel):
+    """What was seen."""
+
+    subject: Subject
+    """What was observed."""
+    observed_time: Time
+    """When what was seen last changed."""
+    inputs: Annotated[tuple[ObservedInput, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
+    """Inputs of a TrainingRun."""
+    results: Annotated[tuple[ObservedResult, ...], Field(max_length=17, json_schema_extra=LIST_ATOMIC)] = ()
+    """Results of running steps that were found in the store."""
+    artifact: ObservedArtifact | None = None
+    """Bytes of a ModelVersion."""
+
+
+class Observation(CustomResource):
+    """What an agent saw. Written by agents only."""
+
+    plural = "observations"
+    kind = "Observation"
+    columns = (
+        PrinterColumn(name="Kind", type="string", json_path=".spec.subject.kind", description="Kind of the object"),
+        PrinterColumn(name="Subject", type="string", json_path=".spec.subject.name", description="Name of the object"),
+        PrinterColumn(
+            name="Observed",
+            type="date",
+            json_path=".spec.observedTime",
+            description="When what was seen last changed",
+        ),
+    )
+
+    spec: ObservationSpec
+    """What was seen."""

@@ -1,0 +1,431 @@
+"""TrainingRun: one run of ordered steps that publishes one version of a model."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from modelyard.api.v1alpha1.common import (
+    LIST_ATOMIC,
+    LIST_SET,
+    ApiModel,
+    Conditions,
+    Count32,
+    Count64,
+    CustomResource,
+    Decimal,
+    Digest,
+    ImageName,
+    ItemName,
+    Message,
+    Metrics,
+    Person,
+    PodTemplate,
+    PrinterColumn,
+    Quantity,
+    ResourceName,
+    ResourceRequirements,
+    Rule,
+    Seconds,
+    StoreUri,
+    Time,
+    list_map,
+)
+from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_RUN_NAME, MAX_STEP_NAME
+
+StepName = Annotated[str, Field(min_length=1, max_length=MAX_STEP_NAME, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class ConditionType(StrEnum):
+    """Conditions of a TrainingRun."""
+
+    READY = "Ready"
+    ADMITTED = "Admitted"
+    INPUTS_RESOLVED = "InputsResolved"
+    SUCCEEDED = "Succeeded"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Reason(StrEnum):
+    """Reasons of a TrainingRun's conditions. Reasons of a failed pod (docs/contracts.md) may stand beside them."""
+
+    SUCCEEDED = "Succeeded"
+    RUNNING = "Running"
+    FAILED = "Failed"
+    ADMITTED = "Admitted"
+    SUSPENDED = "Suspended"
+    RESOLVED = "Resolved"
+    RESOLVING = "Resolving"
+    NO_AGENT = "NoAgent"
+    INPUT_NOT_FOUND = "InputNotFound"
+    DIGEST_MISMATCH = "DigestMismatch"
+    INVALID_SPEC = "InvalidSpec"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    STEP_FAILED = "StepFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    CONFIGURATION_MISSING = "ConfigurationMissing"
+    POD_REFUSED = "PodRefused"
+    RESULT_MISSING = "ResultMissing"
+    CONFLICT = "Conflict"
+    CHAMPION_MOVED = "ChampionMoved"
+
+
+class Component(StrEnum):
+    """Built-in steps, by versioned name."""
+
+    TABULAR_PREPARE = "tabular/prepare@v1"
+    TABULAR_TRAIN = "tabular/train@v1"
+
+
+class Input(ApiModel):
+    """Data or code that the run reads."""
+
+    name: ItemName
+    """Name under which steps ask for it, and of its folder."""
+    uri: StoreUri
+    """An object, or everything under a prefix when it ends in `/`."""
+    digest: Digest | None = None
+    """What it must hash to; absent = what is found is recorded in status."""
+
+    rules = (
+        Rule(
+            rule="self.name != 'champion' && self.name != 'model'",
+            message="must not be 'champion' or 'model'",
+            field_path=".name",
+        ),
+    )
+
+
+class Parameter(ApiModel):
+    """A value that the steps read."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
+    """Name of the parameter."""
+    value: Annotated[str, Field(max_length=4096)]
+    """Value of the parameter."""
+
+
+class EnvironmentVariable(ApiModel):
+    """An environment variable of the user's container."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Name of the variable; must not begin with `MODELYARD_`."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Value of the variable."""
+
+    rules = (
+        Rule(
+            rule="!self.name.startsWith('MODELYARD_')",
+            message="must not begin with 'MODELYARD_'",
+            field_path=".name",
+        ),
+    )
+
+
+class StepPodTemplate(PodTemplate):
+    """What may be said about a step's pods."""
+
+    shared_memory: Quantity | None = None
+    """Size of `/dev/shm`; absent = the container runtime's default."""
+    workspace: Quantity | None = None
+    """Most that the step may write to its workspace; absent = the node's limit."""
+
+
+class Step(ApiModel):
+    """One step: a Job that reads inputs, runs a command and publishes outputs."""
+
+    name: StepName
+    """Name of the step."""
+    uses: Component | None = None
+    """Built-in component; exactly one of `uses` and `image`."""
+    image: ImageName | None = None
+    """The user's own image; exactly one of `uses` and `image`."""
+    command: Annotated[
+        tuple[Annotated[str, Field(max_length=4096)], ...],
+        Field(max_length=64, json_schema_extra=LIST_ATOMIC),
+    ] = ()
+    """Entrypoint, as in a container; absent = the image's."""
+    args: Annotated[
+        tuple[Annotated[str, Field(max_length=4096)], ...],
+        Field(max_length=64, json_schema_extra=LIST_ATOMIC),
+    ] = ()
+    """Arguments, as in a container."""
+    env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64, json_schema_extra=list_map())] = ()
+    """Environment variables, as in a container."""
+    working_dir: Annotated[str, Field(max_length=1024, pattern=r"^/")] | None = None
+    """Working directory, as in a container."""
+    inputs: Annotated[tuple[ItemName, ...], Field(max_length=16, json_schema_extra=LIST_SET)] = ()
+    """Names from `spec.inputs`, outputs of earlier steps, or `champion`: the champion's model directory, absent while there is none."""
+    outputs: Annotated[tuple[ItemName, ...], Field(max_length=8, json_schema_extra=LIST_SET)] = ()
+    """Folders that the step writes and Modelyard keeps; `model` is the one that is published as a version."""
+    resources: ResourceRequirements = ResourceRequirements()
+    """Resources of the user's container."""
+    backoff_limit: Annotated[int, Field(ge=0, le=20, json_schema_extra={"format": "int32"})] = 2
+    """How often a failed attempt is tried again; lost nodes and preemption do not count."""
+    active_deadline_seconds: Seconds | None = None
+    """Most seconds that one attempt may take; absent = none."""
+    pod_template: StepPodTemplate = StepPodTemplate()
+    """What may be said about the step's pods."""
+
+    rules = (
+        Rule(rule="has(self.uses) != has(self.image)", message="must set exactly one of `uses` and `image`"),
+        Rule(
+            rule="has(self.image) || (!has(self.command) && !has(self.args) && !has(self.workingDir))",
+            message="must set `image` when `command`, `args` or `workingDir` is set",
+        ),
+        Rule(
+            rule="self.name != 'register'",
+            message="must not be 'register', the name of the step that Modelyard adds",
+            field_path=".name",
+        ),
+    )
+
+
+class Goal(StrEnum):
+    """Which direction of a metric is better."""
+
+    MAXIMIZE = "Maximize"
+    MINIMIZE = "Minimize"
+
+
+class Metric(StrEnum):
+    """Metrics that Modelyard computes itself."""
+
+    ROC_AUC = "rocAuc"
+    AVERAGE_PRECISION = "averagePrecision"
+    LOG_LOSS = "logLoss"
+    ACCURACY = "accuracy"
+    F1 = "f1"
+    MEAN_ABSOLUTE_ERROR = "meanAbsoluteError"
+    ROOT_MEAN_SQUARED_ERROR = "rootMeanSquaredError"
+    R2 = "r2"
+
+
+class Threshold(ApiModel):
+    """A bound that the new model must keep, whatever the champion does."""
+
+    metric: Metric
+    """Metric that is bounded."""
+    minimum: Decimal | None = None
+    """Least value allowed."""
+    maximum: Decimal | None = None
+    """Greatest value allowed."""
+
+    rules = (Rule(rule="has(self.minimum) || has(self.maximum)", message="must set `minimum`, `maximum` or both"),)
+
+
+class Slice(ApiModel):
+    """A column by whose values the rows are judged group by group."""
+
+    column: Annotated[str, Field(min_length=1, max_length=128)]
+    """Column of the judged rows."""
+    maximum_regression: Decimal
+    """How much worse than the champion any group may be."""
+
+
+class EvaluationSpec(ApiModel):
+    """How the new model is judged against the champion, on the same rows."""
+
+    dataset: Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9][-a-z0-9]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+    """Output, and path in it, that holds the judged rows."""
+    metric: Metric
+    """Metric that decides."""
+    goal: Goal
+    """Which direction of the metric is better."""
+    minimum_improvement: Decimal = "0"
+    """How much better than the champion the model must be; negative = how much worse it may be."""
+    minimum_rows: Annotated[int, Field(ge=1, le=1_000_000_000, json_schema_extra={"format": "int32"})] = 100
+    """Least number of judged rows."""
+    thresholds: Annotated[tuple[Threshold, ...], Field(max_length=8, json_schema_extra=list_map("metric"))] = ()
+    """Bounds that hold even for the first version."""
+    slices: Annotated[tuple[Slice, ...], Field(max_length=8, json_schema_extra=list_map("column"))] = ()
+    """Groups of rows of which none may become much worse."""
+
+
+class TrainingRunSpec(ApiModel):
+    """What is run. Immutable after creation, `suspend` and `ttlSecondsAfterFinished` aside."""
+
+    model: ModelName
+    """Model line; the run publishes `<model>-v<n>`."""
+    requested_by: Person | None = None
+    """Who asked for the run."""
+    inputs: Annotated[tuple[Input, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
+    """Data and code that the run reads."""
+    parameters: Annotated[tuple[Parameter, ...], Field(max_length=64, json_schema_extra=list_map())] = ()
+    """Values that the steps read."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647, json_schema_extra={"format": "int32"})] = 0
+    """Seed of all randomness in the steps."""
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=16, json_schema_extra=list_map())]
+    """Steps, in order."""
+    evaluation: EvaluationSpec | None = None
+    """How the model is judged; absent = it is recorded without being judged."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})] = 3
+    """How many failed attempts of all steps together are tried again."""
+    active_deadline_seconds: Seconds | None = None
+    """Most seconds that the run may take, counted while it is not suspended; absent = none."""
+    ttl_seconds_after_finished: (
+        Annotated[int, Field(ge=0, le=31_536_000, json_schema_extra={"format": "int32"})] | None
+    ) = None
+    """Seconds after its end when the run is deleted; absent = kept. Versions stay."""
+    suspend: bool = False
+    """No step runs while it is set; a running step is stopped and starts again later."""
+
+    mutable = frozenset({"suspend", "ttlSecondsAfterFinished"})
+    rules = (
+        Rule(
+            rule="self.steps.all(s, !has(s.inputs) || s.inputs.all(i, i == 'champion' || (has(self.inputs) && self.inputs.exists(x, x.name == i))"
+            " || self.steps.exists(t, has(t.outputs) && i in t.outputs)))",
+            message="must name in `steps[*].inputs` only entries of `inputs`, outputs of earlier steps, or 'champion'",
+            field_path=".steps",
+        ),
+        Rule(
+            rule="self.steps.all(s, !has(s.outputs) || s.outputs.all(o, o != 'champion' && (!has(self.inputs) || !self.inputs.exists(x, x.name == o))"
+            " && self.steps.filter(t, has(t.outputs) && o in t.outputs).size() == 1))",
+            message="must give each output a name that no input and no other step's output has, and not 'champion'",
+            field_path=".steps",
+        ),
+        Rule(
+            rule="!has(self.evaluation) || self.steps.exists(s, has(s.outputs) && s.outputs.exists(o, self.evaluation.dataset.split('/')[0] == o))",
+            message="must name an output of a step in `evaluation.dataset`",
+            field_path=".evaluation.dataset",
+        ),
+        Rule(
+            rule="!has(self.evaluation) || self.steps.exists(s, has(s.outputs) && 'model' in s.outputs)",
+            message="must have a step with the output 'model' when `evaluation` is set",
+            field_path=".evaluation",
+        ),
+    )
+
+
+class StepState(StrEnum):
+    """Where a step stands."""
+
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class Output(ApiModel):
+    """What a step published."""
+
+    name: ItemName
+    """Name of the output."""
+    uri: StoreUri
+    """Where its manifest is."""
+    digest: Digest
+    """Digest of the manifest."""
+    bytes: Count64
+    """Size of all its files."""
+
+
+class StepStatus(ApiModel):
+    """Where a step stands."""
+
+    name: StepName
+    """Name of the step."""
+    state: StepState
+    """State of the step."""
+    job_name: ResourceName | None = None
+    """Job of the newest attempt."""
+    attempt: Count32 = 0
+    """Number of the newest attempt, from 1."""
+    start_time: Time | None = None
+    """When the newest attempt started."""
+    completion_time: Time | None = None
+    """When the newest attempt ended."""
+    message: Message | None = None
+    """What a person needs to know, such as the last lines of a failed attempt."""
+    outputs: Annotated[tuple[Output, ...], Field(max_length=8, json_schema_extra=list_map())] = ()
+    """What the step published."""
+
+
+class ResolvedInput(ApiModel):
+    """What an input was when the run started."""
+
+    name: ItemName
+    """Name of the input."""
+    uri: StoreUri
+    """Where it was read."""
+    digest: Digest
+    """What it hashed to."""
+    version: Annotated[str, Field(max_length=256)] | None = None
+    """Version in the store, when the store has versions."""
+    bytes: Count64 = 0
+    """Size."""
+
+
+class TrainingRunStatus(ApiModel):
+    """What was observed of the run."""
+
+    observed_generation: Count64 = 0
+    """Generation that was last reconciled."""
+    start_time: Time | None = None
+    """When the first step started."""
+    completion_time: Time | None = None
+    """When the run ended."""
+    suspended_time: Time | None = None
+    """Since when the run is suspended."""
+    suspended_seconds: Count32 = 0
+    """How long the run was suspended before; it does not count against the deadline."""
+    inputs: Annotated[tuple[ResolvedInput, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
+    """What the inputs were when the run started."""
+    step: StepName | None = None
+    """The step that runs or ran last, for display."""
+    steps: Annotated[tuple[StepStatus, ...], Field(max_length=17, json_schema_extra=list_map())] = ()
+    """Where each step stands."""
+    metrics: Metrics = ()
+    """Metrics of the result."""
+    model_version_name: ResourceName | None = None
+    """The ModelVersion that the run makes; reserved before it is made."""
+    conditions: Conditions = ()
+    """Ready, Admitted, InputsResolved, Succeeded."""
+
+
+class TrainingRun(CustomResource):
+    """One run of ordered steps that publishes one version of a model."""
+
+    plural = "trainingruns"
+    kind = "TrainingRun"
+    short_names = ("trun",)
+    columns = (
+        PrinterColumn(name="Model", type="string", json_path=".spec.model", description="Model line"),
+        PrinterColumn(name="Step", type="string", json_path=".status.step", description="Step that runs or ran last"),
+        PrinterColumn(
+            name="Version",
+            type="string",
+            json_path=".status.modelVersionName",
+            description="Version that the run makes",
+        ),
+        PrinterColumn(
+            name="Started",
+            type="date",
+            json_path=".status.startTime",
+            description="When the first step started",
+            priority=1,
+        ),
+        PrinterColumn(
+            name="Completed",
+            type="date",
+            json_path=".status.completionTime",
+            description="When the run ended",
+            priority=1,
+        ),
+    )
+
+    spec: TrainingRunSpec
+    """What is run."""
+    status: TrainingRunStatus = TrainingRunStatus()
+    """What was observed of the run."""
+
+    rules = (
+        Rule(
+            rule=f"self.metadata.name.size() <= {MAX_RUN_NAME} && !self.metadata.name.contains('.')",
+            message=f"must have a name of at most {MAX_RUN_NAME} characters without dots, so that the names of its Jobs fit",
+        ),
+    )
