@@ -1,0 +1,1 @@
+"""`modelyard` and `kubectl modelyard`: what a person asks of their models."""

@@ -1,0 +1,167 @@
+"""The commands. Each reads, calls a pure function, and prints."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
+from modelyard.cli.compare import Row, Side
+from modelyard.cli.compare import compare as compare_versions
+from modelyard.cli.watch import changes, clock
+from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_training_run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Ask about models, their versions, runs and roll-outs.",
+    rich_markup_mode=None,
+)
+console = Console(highlight=False)
+
+EXIT_NOT_READY = 1
+EXIT_USAGE = 2
+EXIT_TIMEOUT = 3
+
+
+class Output(StrEnum):
+    """Output formats."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; default: the context's.")]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
+Reference = Annotated[
+    str, typer.Argument(help="KIND/NAME, such as trun/flight-delay-1, mv/flight-delay-v1, mdep/flight-delay.")
+]
+
+
+@app.command()
+def why(
+    reference: Reference, namespace: Namespace = None, context: Context = None, output: Format = Output.TABLE
+) -> None:
+    """Say the one thing that blocks an object, and who can lift it. Exits 0 when nothing does, 1 otherwise."""
+    explanation = _guarded(lambda: _explain(Cluster.connect(namespace=namespace, context=context), reference))
+    if output in (Output.JSON, Output.YAML):
+        _print_data(asdict(explanation), output)
+    else:
+        for line in explanation.lines:
+            console.print(f"  {line.mark.value} {line.text}", style=_STYLES[line.mark], markup=False)
+        console.print(explanation.verdict, style="bold", markup=False)
+    raise typer.Exit(0 if explanation.blocker is None else EXIT_NOT_READY)
+
+
+@app.command()
+def watch(
+    reference: Reference,
+    namespace: Namespace = None,
+    context: Context = None,
+    timeout: Annotated[int, typer.Option(min=1, max=86_400, help="Seconds after which to give up.")] = 3600,
+) -> None:
+    """Follow a run or a roll-out to its end. Exits 0 when it ends well, 1 when it does not, 3 after the timeout."""
+    ended = _guarded(lambda: _follow(Cluster.connect(namespace=namespace, context=context), reference, timeout))
+    if ended is None:
+        console.print(f"still not finished after {timeout} s")
+        raise typer.Exit(EXIT_TIMEOUT)
+    raise typer.Exit(0 if ended else EXIT_NOT_READY)
+
+
+@app.command()
+def compare(
+    left: Annotated[str, typer.Argument(help="Name of a ModelVersion.")],
+    right: Annotated[str, typer.Argument(help="Name of another ModelVersion.")],
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Show how two versions differ: metrics, code, data, parameters. `-o wide` shows equal rows too."""
+    rows = _guarded(lambda: _compare(Cluster.connect(namespace=namespace, context=context), left, right))
+    if output in (Output.JSON, Output.YAML):
+        _print_data([asdict(row) for row in rows], output)
+        return
+    table = Table("", "", left, right, box=None, pad_edge=False)
+    for row in rows:
+        if row.differs or output is Output.WIDE or row.section == "evaluation":
+            table.add_row(
+                row.section, row.name, _short(row.left), _short(row.right), style="" if row.differs else "dim"
+            )
+    console.print(table)
+
+
+_STYLES = {Mark.DONE: "green", Mark.ACTIVE: "yellow", Mark.BLOCKED: "red", Mark.PENDING: "dim"}
+
+
+def _explain(cluster: Cluster, reference: str) -> Explanation:
+    kind, name = parse_reference(reference)
+    if kind is TrainingRun:
+        return why_training_run(cluster.get(TrainingRun, name))
+    if kind is ModelVersion:
+        return why_model_version(cluster.get(ModelVersion, name))
+    return why_deployment(cluster.get(Deployment, name), cluster.list(ModelVersion))
+
+
+def _follow(cluster: Cluster, reference: str, timeout: int) -> bool | None:
+    kind, name = parse_reference(reference)
+    if kind is ModelVersion:
+        raise ClusterError(f"'{reference}' must be a TrainingRun or a Deployment: a ModelVersion does not change")
+    followed = TrainingRun if kind is TrainingRun else Deployment
+    cluster.get(followed, name)
+    ended: bool | None = None
+    resources: Iterator[TrainingRun | Deployment] = cluster.watch(followed, name, timeout_seconds=timeout)
+    for line, ended in changes(resources, started=datetime.now(UTC), now=clock()):  # noqa: B007 - the last one counts
+        console.print(line, markup=False, soft_wrap=True)
+    return ended
+
+
+def _compare(cluster: Cluster, left: str, right: str) -> list[Row]:
+    return compare_versions(_side(cluster, left), _side(cluster, right))
+
+
+def _side(cluster: Cluster, name: str) -> Side:
+    version = cluster.get(ModelVersion, name)
+    lineage = version.spec.lineage
+    runs = [run for run in cluster.list(TrainingRun) if lineage and run.metadata.uid == lineage.training_run.uid]
+    return Side(version, runs[0] if runs else None)
+
+
+Result = TypeVar("Result")
+
+
+def _short(text: str) -> str:
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
+
+
+def _guarded(call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except ClusterError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201 - stderr, uncoloured, for scripts
+    raise typer.Exit(EXIT_USAGE)
+
+
+def _print_data(data: Any, output: Output) -> None:
+    text = (
+        json.dumps(data, indent=2)
+        if output is Output.JSON
+        else yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False)
+    )
+    print(text.rstrip())  # noqa: T201 - data for programs goes out as it is

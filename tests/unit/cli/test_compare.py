@@ -1,0 +1,69 @@
+from typing import Any
+
+from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
+from modelyard.cli.compare import Side, compare
+
+
+def version(number: int, **spec: Any) -> ModelVersion:
+    digest = f"sha256:{number:064x}"
+    return ModelVersion.model_validate(
+        {
+            "metadata": {"name": f"m-v{number}", "namespace": "air", "uid": "u"},
+            "spec": {"model": "m", "version": number, "artifact": {"uri": "s3://b/m/", "digest": digest}} | spec,
+        }
+    )
+
+
+def lineage(image: str, data: int) -> dict[str, Any]:
+    return {
+        "trainingRun": {"name": "r", "uid": "u", "namespace": "air"},
+        "code": [{"step": "train", "image": image}],
+        "inputs": [{"name": "flights", "uri": "s3://air/flights/", "digest": f"sha256:{data:064x}"}],
+        "parametersDigest": f"sha256:{9:064x}",
+        "seed": 7,
+    }
+
+
+def differing(left: Side, right: Side) -> set[tuple[str, str]]:
+    return {(row.section, row.name) for row in compare(left, right) if row.differs}
+
+
+def test_compare_finds_changed_code_and_data() -> None:
+    left, right = version(1, lineage=lineage("a:1", 1)), version(2, lineage=lineage("a:2", 2))
+    assert {("code", "train"), ("data", "flights"), ("artifact", "digest")} <= differing(Side(left), Side(right))
+
+
+def test_compare_shows_parameters_while_the_run_exists() -> None:
+    run = TrainingRun.model_validate(
+        {
+            "metadata": {"name": "r", "namespace": "air", "uid": "u"},
+            "spec": {
+                "model": "m",
+                "parameters": [{"name": "maxDepth", "value": "6"}],
+                "steps": [{"name": "t", "image": "i"}],
+            },
+        }
+    )
+    left, right = version(1, lineage=lineage("a:1", 1)), version(2, lineage=lineage("a:1", 1))
+    assert ("parameters", "maxDepth") in differing(Side(left, run), Side(right))
+
+
+def test_compare_of_registered_versions_without_lineage_still_compares_bytes() -> None:
+    assert differing(Side(version(1)), Side(version(2))) == {("artifact", "digest")}
+
+
+def test_compare_shows_what_the_champion_scored_on_the_same_rows() -> None:
+    evaluation = {
+        "by": "Modelyard",
+        "metric": "rocAuc",
+        "value": "0.71",
+        "rows": 10,
+        "datasetDigest": f"sha256:{3:064x}",
+        "verdict": "BetterThanChampion",
+        "champion": {"version": 1, "digest": f"sha256:{1:064x}", "value": "0.70"},
+    }
+    rows = {
+        (row.section, row.name): row.right for row in compare(Side(version(1)), Side(version(2, evaluation=evaluation)))
+    }
+    assert rows["evaluation", "champion then"] == "v1 (0.70)"
+    assert rows["evaluation", "verdict"] == "BetterThanChampion"
