@@ -1,0 +1,1 @@
+"""The project's container images, from the same Dockerfiles by docker or by buildah."""

@@ -1,0 +1,58 @@
+"""Debian with Python, made from Debian packages: the images' base where no registry is reachable."""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from dev.cluster.errors import ClusterError
+from dev.cluster.paths import Report
+from dev.images.builder import Build, build, exists
+
+_DOCKERFILE = Path(__file__).with_name("base.Dockerfile")
+_SUITE = "bookworm"
+_SOURCES = [
+    f"deb http://deb.debian.org/debian {_SUITE} main",
+    f"deb http://deb.debian.org/debian {_SUITE}-updates main",
+    f"deb http://deb.debian.org/debian-security {_SUITE}-security main",
+]
+_OPTIONS = [
+    "--aptopt=APT::Install-Recommends false",
+    *("--variant=essential", "--include=python3.11,ca-certificates,tzdata"),
+    *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
+    *("--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*"),
+    "--customize-hook=ln -s /usr/bin/python3.11 $1/usr/local/bin/python",
+    "--customize-hook=rm -rf $1/var/cache/apt $1/var/lib/apt $1/var/cache/debconf $1/var/log",
+]
+
+
+def key() -> str:
+    """Return what changes when the base has to be made again."""
+    recipe = json.dumps([_SOURCES, _OPTIONS, _DOCKERFILE.read_text()])
+    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+
+
+def ensure(report: Report) -> str:
+    """Return the name of the base in the builder's store, made once.
+
+    Raises:
+        ClusterError: mmdebstrap failed.
+    """
+    name = f"localhost/modelyard-base:{key()}"
+    if not exists(name):
+        with tempfile.TemporaryDirectory() as folder:
+            _bootstrap(Path(folder) / "rootfs.tar", report)
+            build(Build([name], _DOCKERFILE, Path(folder)), None, report)
+    return name
+
+
+def _bootstrap(archive: Path, report: Report) -> None:
+    report(f"making a Debian {_SUITE} base with Python 3.11 (about 40 s, then cached)")
+    start = time.monotonic()
+    command = ["mmdebstrap", "--quiet", *_OPTIONS, _SUITE, str(archive), *_SOURCES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"mmdebstrap failed:\n{done.stderr[-4000:]}")
+    report(f"made the base in {time.monotonic() - start:.0f} s")

@@ -1,0 +1,41 @@
+"""Fixtures of the whole test run."""
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support import controlplane
+from tests.support.controlplane import ClusterAccess
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the folder that the workers of this run share."""
+    if not _is_worker(config):
+        os.environ[controlplane.RUN_FOLDER] = str(controlplane.new_run_folder())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what any worker has started; also after failures and Ctrl-C."""
+    if not _is_worker(config):
+        controlplane.end_run(Path(os.environ[controlplane.RUN_FOLDER]))
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> ClusterAccess:
+    """Return a real API server without nodes; see tests.support.controlplane for what is missing."""
+    folder = Path(os.environ[controlplane.RUN_FOLDER])
+    return controlplane.start_shared(folder, owner=int(folder.name))
+
+
+@pytest.fixture
+def namespace(control_plane: ClusterAccess) -> str:
+    """Return a fresh namespace of the control plane; it goes with the run."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    control_plane.create_namespace(name)
+    return name
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
