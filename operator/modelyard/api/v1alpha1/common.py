@@ -67,7 +67,7 @@ Quantity = Annotated[
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
             "maxLength": 32,
-            "pattern": r"^[0-9.]+[A-Za-z]{0,2}$",
+            "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
         }
     ),
 ]

@@ -171,6 +171,8 @@ class Candidate(ApiModel):
 class HistoryEntry(ApiModel):
     """What served when."""
 
+    name: ModelName
+    """Model line."""
     version: VersionNumber
     """Number of the version."""
     digest: Digest

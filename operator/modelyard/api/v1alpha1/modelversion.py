@@ -278,7 +278,8 @@ class ModelVersion(CustomResource):
 
     rules = (
         Rule(
-            rule="self.metadata.name == self.spec.model + '-v' + string(self.spec.version)",
+            rule="self.metadata.name.startsWith(self.spec.model + '-v')"
+            " && self.metadata.name.substring(self.spec.model.size() + 2) == string(self.spec.version)",
             message="must be named '<model>-v<version>'",
         ),
     )

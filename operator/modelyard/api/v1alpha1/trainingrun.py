@@ -71,6 +71,7 @@ class Reason(StrEnum):
     CONFIGURATION_MISSING = "ConfigurationMissing"
     POD_REFUSED = "PodRefused"
     RESULT_MISSING = "ResultMissing"
+    JOB_DELETED = "JobDeleted"
     CONFLICT = "Conflict"
     CHAMPION_MOVED = "ChampionMoved"
 
@@ -278,8 +279,8 @@ class TrainingRunSpec(ApiModel):
     mutable = frozenset({"suspend", "ttlSecondsAfterFinished"})
     rules = (
         Rule(
-            rule="self.steps.all(s, !has(s.inputs) || s.inputs.all(i, i == 'champion' || (has(self.inputs) && self.inputs.exists(x, x.name == i))"
-            " || self.steps.exists(t, has(t.outputs) && i in t.outputs)))",
+            rule="self.steps.all(n, s, !has(s.inputs) || s.inputs.all(i, i == 'champion' || (has(self.inputs) && self.inputs.exists(x, x.name == i))"
+            " || self.steps.exists(m, t, m < n && has(t.outputs) && i in t.outputs)))",
             message="must name in `steps[*].inputs` only entries of `inputs`, outputs of earlier steps, or 'champion'",
             field_path=".steps",
         ),
@@ -335,10 +336,16 @@ class StepStatus(ApiModel):
     """Job of the newest attempt."""
     attempt: Count32 = 0
     """Number of the newest attempt, from 1."""
+    failures: Count32 = 0
+    """Failed attempts that count against the limits; those that the store's absence caused do not."""
     start_time: Time | None = None
     """When the newest attempt started."""
     completion_time: Time | None = None
     """When the newest attempt ended."""
+    image: ImageName | None = None
+    """Image that ran, by digest where the node knew it."""
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")] | None = None
+    """Why the newest attempt failed or does not get on, for programs."""
     message: Message | None = None
     """What a person needs to know, such as the last lines of a failed attempt."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=8, json_schema_extra=list_map())] = ()
@@ -366,7 +373,7 @@ class TrainingRunStatus(ApiModel):
     observed_generation: Count64 = 0
     """Generation that was last reconciled."""
     start_time: Time | None = None
-    """When the first step started."""
+    """When the run was first looked at while not suspended; its deadline counts from here."""
     completion_time: Time | None = None
     """When the run ended."""
     suspended_time: Time | None = None
@@ -406,7 +413,7 @@ class TrainingRun(CustomResource):
             name="Started",
             type="date",
             json_path=".status.startTime",
-            description="When the first step started",
+            description="When the run started",
             priority=1,
         ),
         PrinterColumn(
