@@ -1,0 +1,1 @@
+"""Everything in the operator that knows none of our kinds."""
