@@ -1,0 +1,118 @@
+"""The server from its start to its end: listen, load, serve, drain."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import Awaitable
+from functools import partial
+from typing import Final
+
+from modelyard.serving.admin import Admin
+from modelyard.serving.errors import StartError
+from modelyard.serving.exposition import Exposition
+from modelyard.serving.http import Application, Connections
+from modelyard.serving.limits import Limits
+from modelyard.serving.loader import load_model
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.service import Service
+from modelyard.serving.settings import MIB, Settings
+from modelyard.serving.worker import Worker
+
+FINISH_SECONDS: Final = 5.0
+"""What the last answers get beyond the request timeout before they are cut off."""
+_BACKLOG: Final = 1024
+_GC_THRESHOLD: Final = 50_000
+_ADMIN_LIMITS: Final = Limits(body_bytes=0, buffered_bytes=0, connections=64)
+
+_log = logging.getLogger(__name__)
+
+
+class Stop:
+    """What SIGTERM and SIGINT ask for: the first one to drain, the second one to end at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked = asyncio.Event()
+        self.insisted = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        (self.insisted if self.asked.is_set() else self.asked).set()
+
+
+class Listener:
+    """A listening socket and its connections."""
+
+    def __init__(self, server: asyncio.Server, connections: Connections) -> None:
+        self._server = server
+        self.connections = connections
+        self.port: int = server.sockets[0].getsockname()[1]
+
+    @classmethod
+    async def open(cls, application: Application, limits: Limits, address: str, port: int) -> "Listener":
+        """Listen on a port, of every address of the pod when `address` is empty.
+
+        Raises:
+            StartError: The port cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        connections = Connections(application, limits, loop)
+        try:
+            server = await loop.create_server(connections, address or None, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise StartError("AddressUnavailable", f"cannot listen on port {port}: {error}") from None
+        return cls(server, connections)
+
+    async def close(self, seconds: float) -> None:
+        """Stop listening and give the answers under way this long."""
+        self._server.close()
+        await self.connections.finish(seconds)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal asks to stop, and the drain after it is over.
+
+    Raises:
+        StartError: The start cannot succeed.
+    """
+    loop = asyncio.get_running_loop()
+    stop = Stop(loop)
+    metrics, worker = Metrics(), Worker(loop)
+    service, admin = Service(settings, metrics, worker), Admin(Exposition(metrics, settings).render)
+    http = await Listener.open(service, _limits(settings), settings.address, settings.http_port)
+    scrapes = await Listener.open(admin, _ADMIN_LIMITS, settings.address, settings.metrics_port)
+    _log.info("listening", extra={"http_port": http.port, "metrics_port": scrapes.port})
+
+    loading = worker.submit(partial(load_model, settings))
+    if not await _done_before(stop.asked, loading):
+        return
+    service.serve(loading.result())
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    _log.info("ready", extra={"model": settings.model_name, "version": settings.model_version})
+
+    await stop.asked.wait()
+    service.drain()
+    http.connections.drain()
+    _log.info("draining", extra={"seconds": settings.drain_seconds})
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.insisted.wait(), settings.drain_seconds)
+    await _done_before(stop.insisted, http.close(settings.timeout_seconds + FINISH_SECONDS))
+    await scrapes.close(0)
+    _log.info("stopped")
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(body_bytes=settings.max_request_bytes, buffered_bytes=max(64 * MIB, 4 * settings.max_request_bytes))
+
+
+async def _done_before(event: asyncio.Event, awaitable: Awaitable[object]) -> bool:
+    """Whether it is done before the event happens; if not, it is cancelled."""
+    work, happened = asyncio.ensure_future(awaitable), asyncio.ensure_future(event.wait())
+    await asyncio.wait((work, happened), return_when=asyncio.FIRST_COMPLETED)
+    done = work.done()
+    (happened if done else work).cancel()
+    return done

@@ -1,0 +1,213 @@
+"""From the bytes of a connection to requests, within limits; no I/O."""
+
+import time
+from collections import deque
+from enum import Enum, auto
+from typing import Final
+
+import httptools
+
+from modelyard.serving.limits import Limits
+from modelyard.serving.messages import RETRY_LATER, Request, Response, problem
+
+_UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+# A chunk of one byte costs six on the wire; more framing than this serves nobody.
+_FRAMING_PER_BODY_BYTE: Final = 8
+
+
+class Receiving(Enum):
+    """Which part of a request is due next."""
+
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class BodyBudget:
+    """How many bytes of request bodies may be held at one time, by all connections together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    def take(self, count: int) -> bool:
+        """Hold `count` bytes more; False when that is more than the limit (they are held nevertheless)."""
+        self.held += count
+        return self.held <= self._limit
+
+    def give_back(self, count: int) -> None:
+        """Hold `count` bytes less."""
+        self.held -= count
+
+
+class RequestParser:
+    """Parses one connection's requests.
+
+    Attributes:
+        requests: Complete requests, oldest first; the connection takes them from here.
+        refusal: The answer to a request that cannot be received; nothing is parsed after it.
+        complete: The client said that no request follows.
+        receiving: Which part of a request is due next.
+        continue_due: The client waits for `100 Continue` before it sends the body.
+        target: Of the request being received.
+        held: Body bytes taken from the budget and not given back yet.
+    """
+
+    def __init__(self, limits: Limits, budget: BodyBudget) -> None:
+        self._limits = limits
+        self._budget = budget
+        self._parser = httptools.HttpRequestParser(self)
+        self.requests: deque[Request] = deque()
+        self.refusal: Response | None = None
+        self.complete = False
+        self.held = 0
+        self._begun_in_chunk = False
+        self._reset(Receiving.NOTHING)
+
+    def _reset(self, receiving: Receiving) -> None:
+        self.receiving = receiving
+        self.target = b""
+        self.continue_due = False
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._header_bytes = 0
+        self._framing_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Parse what arrived; what follows a refused or last request is ignored."""
+        if self.complete or self.refusal:
+            return
+        self._begun_in_chunk = False
+        body_before = self._body_bytes
+        try:
+            self._feed(data)
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError as error:
+            if not self.complete:
+                self.refuse(400, f"not a valid HTTP request: {error}")
+        # Headers that never end reach no callback, so bytes are counted here too. Where a request began within this
+        # chunk, its share of the chunk is unknown, but the transport bounds a chunk.
+        if self.receiving is not Receiving.NOTHING and not self._begun_in_chunk:
+            self._framing_bytes += len(data) - (self._body_bytes - body_before)
+            if self._framing_bytes > self._limits.header_bytes + _FRAMING_PER_BODY_BYTE * self._body_bytes:
+                self._refuse_headers()
+
+    def refuse(self, status: int, message: str, headers: bytes = b"") -> None:
+        """End parsing with this answer (the first one stays)."""
+        if self.refusal is None:
+            self.refusal = problem(status, message, headers)
+
+    def release(self, request: Request) -> None:
+        """The request has been answered: its body is no longer held."""
+        self._give_back(len(request.body))
+
+    def close(self) -> None:
+        """The connection is lost: nothing is held any more."""
+        self.requests.clear()
+        self._give_back(self.held)
+
+    def _give_back(self, count: int) -> None:
+        self.held -= count
+        self._budget.give_back(count)
+
+    def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and not self.refusal:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                self._decline_upgrade()
+            else:
+                return
+
+    def _decline_upgrade(self) -> None:
+        """Receive a request that offers another protocol as if it had not offered it.
+
+        httptools ends such a request after its head, although clients (Java's, `curl --http2`) send the body of an
+        HTTP/1.1 request; a new parser gets the same head without the offer.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            self.refuse(400, "CONNECT is not supported")
+            return
+        head = [b"%s %s HTTP/%s\r\n" % (method, self.target, version.encode())]
+        head += [b"%s: %s\r\n" % item for item in self._headers.items() if item[0] not in _UPGRADE_HEADERS]
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"".join([*head, b"\r\n"]))
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        """A request line begins."""
+        self._begun_in_chunk = True
+        self._reset(Receiving.HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self._count_header(len(url))
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after the body a trailer, which means nothing here."""
+        self._count_header(len(name) + len(value) + len(b": \r\n"))
+        if self.receiving is Receiving.HEAD and not self.refusal:
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: refuse at once what will not fit."""
+        self.receiving = Receiving.BODY
+        if int(self._headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+            self._refuse_body()
+        expectation = self._headers.get(b"expect")
+        if expectation is not None:
+            if expectation.lower() != b"100-continue":
+                self.refuse(417, "Expect: only 100-continue is supported")
+            self.continue_due = self._parser.get_http_version() != "1.0"
+
+    def on_body(self, chunk: bytes) -> None:
+        """A part of the body."""
+        if self.refusal:
+            return
+        self.continue_due = False
+        self.held += len(chunk)
+        self._body_bytes += len(chunk)
+        within_budget = self._budget.take(len(chunk))
+        if self._body_bytes > self._limits.body_bytes:
+            self._refuse_body()
+        elif not within_budget:
+            self.refuse(503, "too many request bytes are held at the moment", RETRY_LATER)
+        else:
+            self._body.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """The request is complete, unless it offers an upgrade (see `_decline_upgrade`)."""
+        if self.refusal or self._parser.should_upgrade():
+            return
+        keep_alive = self._parser.should_keep_alive()
+        self.complete = not keep_alive
+        self.requests.append(
+            Request(
+                method=self._parser.get_method(),
+                target=self.target,
+                version=self._parser.get_http_version(),
+                headers=self._headers,
+                body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+                keep_alive=keep_alive,
+                received=time.monotonic(),
+            )
+        )
+        self._reset(Receiving.NOTHING)
+
+    def _count_header(self, length: int) -> None:
+        self._header_bytes += length
+        if self._header_bytes > self._limits.header_bytes:
+            self._refuse_headers()
+
+    def _refuse_headers(self) -> None:
+        self.refuse(431, f"the headers are larger than {self._limits.header_bytes} bytes")
+
+    def _refuse_body(self) -> None:
+        self.refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")

@@ -1,0 +1,91 @@
+"""The application behind the HTTP port: the Open Inference Protocol's endpoints for one model."""
+
+from importlib.metadata import version
+from typing import Final
+
+from typing_extensions import override
+
+from modelyard.serving.http import Application
+from modelyard.serving.inference import Inference
+from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, json_response, problem
+from modelyard.serving.metrics import OTHER, Metrics
+from modelyard.serving.models import Model
+from modelyard.serving.routes import Endpoint, Routes
+from modelyard.serving.settings import Settings
+from modelyard.serving.worker import Worker
+
+STUCK_SECONDS: Final = 60.0
+"""A run that is longer than the request timeout by this much will never end."""
+
+
+class Service(Application):
+    """Answers requests. Until `serve` is called it is live but not ready."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, worker: Worker) -> None:
+        self._name, self._version = settings.model_name, settings.model_version
+        self._stuck_seconds = settings.timeout_seconds + STUCK_SECONDS
+        self._metrics = metrics
+        self._worker = worker
+        self._routes = Routes(self._name, self._version)
+        self._headers = f"X-Modelyard-Model: {self._name}/{self._version}\r\n".encode()
+        self._inference = Inference(settings.timeout_seconds, self._headers, metrics, worker)
+        self._model: Model | None = None
+        self._draining = False
+
+    def serve(self, model: Model) -> None:
+        """From now on answer with this model."""
+        self._model = model
+
+    def drain(self) -> None:
+        """From now on say that the server is not ready, but go on answering."""
+        self._draining = True
+
+    @override
+    def observe(self, target: bytes, status: int, seconds: float) -> None:
+        endpoint = self._routes.find(target)
+        label = endpoint.value if endpoint else OTHER
+        self._metrics.observe(label, status, seconds, timed=endpoint is Endpoint.INFER)
+
+    @override
+    def answer(self, request: Request, respond: Respond) -> None:
+        endpoint = self._routes.find(request.target)
+        if endpoint is None or not endpoint.allows(request.method):
+            respond(self._routes.refuse(endpoint, request.target))
+        elif endpoint is not Endpoint.INFER:
+            respond(self._describe(endpoint))
+        elif self._model is None:
+            respond(_loading())
+        else:
+            self._inference.answer(self._model, request, respond)
+
+    def _describe(self, endpoint: Endpoint) -> Response:
+        ready = self._model is not None and not self._draining
+        match endpoint:
+            case Endpoint.LIVE:
+                live = self._model is None or self._worker.running_seconds() < self._stuck_seconds
+                return json_response({"live": live}, 200 if live else 503)
+            case Endpoint.READY:
+                return json_response({"ready": ready}, 200 if ready else 503)
+            case Endpoint.MODEL_READY:
+                return json_response({"name": self._name, "ready": ready}, 200 if ready else 503)
+            case Endpoint.MODEL_METADATA:
+                return self._describe_model()
+            case _:
+                return json_response(
+                    {"name": "modelyard", "version": version("modelyard"), "extensions": ["binary_tensor_data"]}
+                )
+
+    def _describe_model(self) -> Response:
+        if self._model is None:
+            return _loading()
+        signature = self._model.signature
+        tensors = {
+            key: [{"name": t.name, "datatype": t.datatype, "shape": t.shape} for t in tensors]
+            for key, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
+        }
+        identity = {"name": self._name, "versions": [self._version], "platform": "onnxruntime_onnx"}
+        return json_response(identity | tensors, headers=self._headers)
+
+
+def _loading() -> Response:
+    return problem(503, "the model is being loaded", RETRY_LATER)

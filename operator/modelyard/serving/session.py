@@ -1,0 +1,91 @@
+"""A model in ONNX Runtime."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+
+from modelyard.model import Datatype, InvalidModel, OutputTensor, Signature
+from modelyard.serving.codec import DTYPES, Array
+
+_ORT_ERRORS_ONLY: Final = 3
+_ORT_TYPES: Final = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(uint8)": Datatype.UINT8,
+    "tensor(uint16)": Datatype.UINT16,
+    "tensor(uint32)": Datatype.UINT32,
+    "tensor(uint64)": Datatype.UINT64,
+    "tensor(int8)": Datatype.INT8,
+    "tensor(int16)": Datatype.INT16,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float16)": Datatype.FP16,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(string)": Datatype.BYTES,
+}
+
+
+class RunError(RuntimeError):
+    """The model failed on a valid request."""
+
+
+class Session:
+    """Runs one model; thread-safe."""
+
+    def __init__(self, file: Path, signature: Signature, threads: int) -> None:
+        """Load the model.
+
+        Raises:
+            InvalidModel: ONNX Runtime refuses it, or its tensors are not those of the signature.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ORT_ERRORS_ONLY
+        # Spinning burns several times the CPU of the work itself in a pod with little load.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base of their own
+            raise InvalidModel(f"{file.name}: ONNX Runtime cannot load it: {error}") from None
+        _check_tensors("input", self._session.get_inputs(), {t.name: (t.datatype, t.shape) for t in signature.inputs})
+        _check_tensors(
+            "output", self._session.get_outputs(), {t.name: (t.datatype, t.shape) for t in signature.outputs}
+        )
+        self._outputs = {tensor.name: tensor for tensor in signature.outputs}
+
+    def run(self, inputs: Mapping[str, Array], rows: int, outputs: Sequence[str]) -> dict[str, Array]:
+        """Run the model on validated inputs.
+
+        Raises:
+            RunError: ONNX Runtime failed; the message is for the log.
+        """
+        if rows == 0:
+            return {name: _empty(self._outputs[name]) for name in outputs}
+        try:
+            return dict(zip(outputs, self._session.run(list(outputs), inputs), strict=True))
+        except Exception as error:  # noqa: BLE001 - as above
+            raise RunError(str(error)) from None
+
+
+def _check_tensors(kind: str, graph: Sequence[Any], declared: Mapping[str, tuple[Datatype, tuple[int, ...]]]) -> None:
+    found = {tensor.name: tensor for tensor in graph}
+    for name, (datatype, shape) in declared.items():
+        tensor = found[name]
+        if _ORT_TYPES.get(tensor.type) is not datatype:
+            raise InvalidModel(f"{kind} '{name}': the signature says '{datatype}', the graph has {tensor.type}")
+        known = tensor.shape or shape
+        fits = len(known) == len(shape) and all(
+            not isinstance(size, int) or wanted == size for size, wanted in zip(known, shape, strict=True)
+        )
+        if not fits:
+            raise InvalidModel(f"{kind} '{name}': the signature says {list(shape)}, the graph has {tensor.shape}")
+
+
+def _empty(tensor: OutputTensor) -> Array:
+    """Not every operator takes zero rows, so the model is not asked."""
+    shape = [0, *(max(size, 0) for size in tensor.shape[1:])]
+    return np.empty(shape, dtype=DTYPES[tensor.datatype])

@@ -1,0 +1,112 @@
+"""What the server is told by its environment (docs/contracts.md, "A model server's pod")."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+MIB: Final = 1024 * 1024
+TRACKS: Final = ("stable", "canary", "shadow")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{0,45}")
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A variable is missing or not allowed; the message names each one and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The server's settings; times in seconds. An empty `address` means every address of the pod."""
+
+    model_dir: Path
+    model_name: str
+    model_version: str
+    model_digest: str
+    deployment: str
+    track: str
+    timeout_seconds: float
+    max_request_bytes: int
+    max_rows: int
+    drain_seconds: float
+    address: str
+    http_port: int
+    metrics_port: int
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and validate the settings.
+
+    Raises:
+        SettingsError: Names every variable that is wrong.
+    """
+    reader = _Reader(environment)
+    settings = Settings(
+        model_dir=Path(reader.text("MODELYARD_MODEL_DIR", default="/modelyard/model")),
+        model_name=reader.matching("MODELYARD_MODEL_NAME", _NAME, "letters, digits, '.', '_' and '-'"),
+        model_version=reader.matching("MODELYARD_MODEL_VERSION", _VERSION, "a whole number from 1"),
+        model_digest=reader.matching("MODELYARD_MODEL_DIGEST", _DIGEST, "'sha256:' and 64 hexadecimal digits"),
+        deployment=reader.matching("MODELYARD_DEPLOYMENT", _NAME, "letters, digits, '.', '_' and '-'"),
+        track=reader.one_of("MODELYARD_TRACK", TRACKS, default="stable"),
+        timeout_seconds=reader.number("MODELYARD_TIMEOUT_SECONDS", float, (0.001, 3600), default=10.0),
+        max_request_bytes=reader.number("MODELYARD_MAX_REQUEST_BYTES", int, (1024, 1024 * MIB), default=16 * MIB),
+        max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 1_000_000), default=4096),
+        drain_seconds=reader.number("MODELYARD_DRAIN_SECONDS", float, (0, 3600), default=10.0),
+        address=reader.matching("MODELYARD_ADDRESS", _ADDRESS, "an IP address, or empty for all", default=""),
+        http_port=reader.number("MODELYARD_HTTP_PORT", int, (0, 65535), default=8080),
+        metrics_port=reader.number("MODELYARD_METRICS_PORT", int, (0, 65535), default=8081),
+    )
+    if reader.problems:
+        raise SettingsError("; ".join(reader.problems))
+    return settings
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def text(self, name: str, *, default: str | None = None) -> str:
+        value = self._environment.get(name, default)
+        if value is None:
+            self.problems.append(f"{name}: must be set")
+            return ""
+        return value
+
+    def matching(self, name: str, pattern: re.Pattern[str], allowed: str, *, default: str | None = None) -> str:
+        value = self.text(name, default=default)
+        if name in self._environment and not pattern.fullmatch(value):
+            self._refuse(name, allowed, value)
+        return value
+
+    def one_of(self, name: str, allowed: tuple[str, ...], *, default: str) -> str:
+        value = self.text(name, default=default)
+        if value not in allowed:
+            self._refuse(name, "one of " + ", ".join(allowed), value)
+        return value
+
+    def number(self, name: str, parse: Callable[[str], T], bounds: tuple[float, float], *, default: T) -> T:
+        text = self._environment.get(name)
+        if text is None:
+            return default
+        low, high = bounds
+        try:
+            value = parse(text)
+            within = low <= float(text) <= high
+        except ValueError:
+            value, within = default, False
+        if not within:
+            kind = "a whole number" if parse is int else "a number"
+            self._refuse(name, f"{kind} from {low} to {high}", text)
+        return value
+
+    def _refuse(self, name: str, allowed: str, value: str) -> None:
+        self.problems.append(f"{name}: must be {allowed}, got '{value[:100]}'")
