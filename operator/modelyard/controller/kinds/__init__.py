@@ -1,0 +1,1 @@
+"""What Modelyard does for each of its kinds: observe, decide, children."""

@@ -1,0 +1,1 @@
+"""Deployment: resolve a version, roll its revision out, keep it serving."""

@@ -1,0 +1,1 @@
+"""TrainingRun: ordered steps as Jobs, and one ModelVersion at the end."""

@@ -1,0 +1,158 @@
+"""The attempts of a run's steps, as Jobs and their pods show them. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from modelyard.api.v1alpha1.names import LABEL_ATTEMPT, LABEL_STEP
+from modelyard.api.v1alpha1.trainingrun import Reason
+from modelyard.controller.engine.conditions import find_condition, is_true
+from modelyard.controller.engine.manifests import Manifest, name_of
+from modelyard.controller.kinds import pods as reasons
+from modelyard.controller.kinds.pods import Problem, diagnose
+
+CURABLE: Final = frozenset(
+    {
+        reasons.IMAGE_PULL_FAILED,
+        reasons.CONFIGURATION_MISSING,
+        reasons.UNSCHEDULABLE,
+        reasons.POD_REFUSED,
+        reasons.START_FAILED,
+    }
+)
+"""Problems of a pod that has not failed: it goes on by itself once the cause is gone."""
+
+_IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}")
+_DISRUPTIONS: Final = frozenset({reasons.PREEMPTED, reasons.NODE_LOST})
+
+
+class AttemptState(Enum):
+    """Where a Job stands."""
+
+    ACTIVE = "Active"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of one step: a Job."""
+
+    step: str
+    number: int
+    state: AttemptState
+    manifest: Manifest
+    started: str | None
+    ended: str | None
+    problem: Problem | None
+    """Why it failed or, while it is active, what keeps it from getting on."""
+    result: str | None
+    """What its main container answered."""
+    image: str | None
+    """The image of its main work, by digest where the node knew it."""
+
+    @property
+    def job(self) -> str:
+        """Name of the Job."""
+        return name_of(self.manifest)
+
+    @property
+    def suspended(self) -> bool:
+        """Is the Job told to have no pods?"""
+        return bool(self.manifest["spec"].get("suspend", False))
+
+
+def attempts_of(
+    jobs: Iterable[Manifest], pods: Sequence[Manifest], refusals: Mapping[str, Problem]
+) -> dict[str, tuple[Attempt, ...]]:
+    """Return the attempts of each step, oldest first.
+
+    Args:
+        jobs: the run's Jobs; what has no step and attempt is ignored.
+        pods: the pods of these Jobs.
+        refusals: by Job, why its pods may not be created.
+    """
+    attempts: dict[str, list[Attempt]] = {}
+    for job in jobs:
+        step, number = _identity(job)
+        if step and number:
+            own = [pod for pod in pods if _identity(pod) == (step, number)]
+            attempts.setdefault(step, []).append(_attempt(step, number, job, own, refusals.get(name_of(job))))
+    return {step: tuple(sorted(found, key=lambda a: a.number)) for step, found in attempts.items()}
+
+
+def _identity(manifest: Manifest) -> tuple[str, int]:
+    labels = manifest["metadata"].get("labels", {})
+    number = labels.get(LABEL_ATTEMPT, "")
+    return labels.get(LABEL_STEP, ""), int(number) if number.isascii() and number.isdigit() else 0
+
+
+def _attempt(step: str, number: int, job: Manifest, pods: list[Manifest], refusal: Problem | None) -> Attempt:
+    status = job.get("status", {})
+    conditions = status.get("conditions", ())
+    failed = find_condition(conditions, "Failed") if is_true(conditions, "Failed") else None
+    newest_first = sorted(pods, key=_creation, reverse=True)
+    if failed:
+        state, ended, problem = AttemptState.FAILED, failed.get("lastTransitionTime"), _failure(failed, newest_first)
+    elif is_true(conditions, "Complete"):
+        state, ended, problem = AttemptState.COMPLETE, status.get("completionTime"), None
+    else:
+        state, ended, problem = AttemptState.ACTIVE, None, _obstacle(newest_first, refusal)
+    succeeded = next((pod for pod in newest_first if pod.get("status", {}).get("phase") == "Succeeded"), None)
+    return Attempt(
+        step=step,
+        number=number,
+        state=state,
+        manifest=job,
+        started=status.get("startTime"),
+        ended=ended,
+        problem=problem,
+        result=_answer(succeeded) if succeeded else None,
+        image=_image(succeeded) if succeeded else None,
+    )
+
+
+def _creation(pod: Manifest) -> tuple[str, str]:
+    return str(pod["metadata"].get("creationTimestamp", "")), name_of(pod)
+
+
+def _failure(failed: Mapping[str, Any], newest_first: list[Manifest]) -> Problem:
+    """Return why the Job failed: what its pod says, unless the Job ran out of time or the pod is gone."""
+    if failed.get("reason") == Reason.DEADLINE_EXCEEDED:
+        return Problem(Reason.DEADLINE_EXCEEDED, "it took longer than the step's `activeDeadlineSeconds`")
+    problems = [problem for problem in map(diagnose, newest_first) if problem]
+    problem = next((p for p in problems if p.reason not in _DISRUPTIONS), problems[0] if problems else None)
+    if problem is None:
+        cause = failed.get("message") or failed.get("reason") or "unknown"
+        return Problem(Reason.STEP_FAILED, f"its pod is gone, the Job says: {cause}")
+    if problem.reason == reasons.CONTAINER_FAILED:
+        return Problem(Reason.STEP_FAILED, problem.message, problem.container)
+    return problem
+
+
+def _obstacle(newest_first: list[Manifest], refusal: Problem | None) -> Problem | None:
+    if not newest_first:
+        return refusal
+    problem = diagnose(newest_first[0])
+    return problem if problem and problem.reason in CURABLE else None
+
+
+def _answer(pod: Manifest) -> str | None:
+    statuses = pod["status"].get("containerStatuses", ())
+    return next((s["state"]["terminated"].get("message") for s in statuses if "terminated" in s.get("state", {})), None)
+
+
+def _image(pod: Manifest) -> str | None:
+    """Return what ran: the last init container is the step's own work, register has its work in the main container."""
+    statuses = {s["name"]: s for s in _container_statuses(pod)}
+    work: Mapping[str, Any] = statuses.get("run") or statuses.get("register") or {}
+    image_id = str(work.get("imageID", "")).rpartition("://")[2]
+    image = image_id if "@sha256:" in image_id else str(work.get("image", ""))
+    return image if _IMAGE.fullmatch(image) else None
+
+
+def _container_statuses(pod: Manifest) -> list[Mapping[str, Any]]:
+    status = pod["status"]
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]

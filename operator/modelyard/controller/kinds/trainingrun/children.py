@@ -1,0 +1,431 @@
+"""What a run makes: the Jobs of its steps, the version counter and the ModelVersion (docs/contracts.md). Pure."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from modelyard.api.v1alpha1.common import ResourceRequirements
+from modelyard.api.v1alpha1.modelversion import (
+    Artifact,
+    Card,
+    InputLineage,
+    Lineage,
+    ModelVersion,
+    ModelVersionSpec,
+    RunReference,
+    StepCode,
+    Verdict,
+)
+from modelyard.api.v1alpha1.names import (
+    API_VERSION,
+    CHAMPION_INPUT,
+    LABEL_ATTEMPT,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_MODEL,
+    LABEL_OWNER_UID,
+    LABEL_PART_OF,
+    LABEL_STEP,
+    LABEL_TRAINING_RUN,
+    LABEL_VERSION,
+    MANAGED_BY,
+    MODEL_OUTPUT,
+    REGISTER_STEP,
+    STEP_SERVICE_ACCOUNT,
+    VERSIONS_CONFIG_MAP,
+    job_name,
+    model_version_name,
+)
+from modelyard.api.v1alpha1.trainingrun import Component, Output, Step, StepPodTemplate, TrainingRun
+from modelyard.controller.engine.manifests import Manifest, adopt, name_of, namespace_of, uid_of
+from modelyard.controller.kinds.podspec import (
+    INPUTS_DIR,
+    compact_json,
+    container_security,
+    environment,
+    fetch_container,
+    helper_resources,
+    resources,
+    restricted_pod,
+    source,
+    store_access,
+)
+from modelyard.controller.kinds.trainingrun.observed import Images, Observed
+from modelyard.controller.kinds.trainingrun.results import RegisterResult
+
+WORK_DIR: Final = "/modelyard/work"
+RECORD_VARIABLE: Final = "MODELYARD_RECORD"
+
+_COMPONENTS: Final = {Component.TABULAR_PREPARE: "prepare", Component.TABULAR_TRAIN: "train"}
+_REGISTER_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
+_IGNORE_DISRUPTIONS: Final = {
+    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+}
+
+
+def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
+    """Return the Job of one attempt of a step: fetch, then the step's own work, then publish."""
+    run, images = observed.run, observed.images
+    return _job(
+        observed.manifest,
+        run,
+        step=step.name,
+        attempt=attempt,
+        deadline=step.active_deadline_seconds,
+        template=step.pod_template,
+        init_containers=[
+            _fetch(images, _sources(observed, step), _parameters(run, step.name), step.outputs),
+            _run_container(images, run, step),
+        ],
+        container=_publish(images, run, step, attempt),
+    )
+
+
+def build_register_job(observed: Observed, version: int, attempt: int) -> Manifest:
+    """Return the Job of the step that validates, judges and records the model under a version number."""
+    run, images, outputs = observed.run, observed.images, outputs_of(observed)
+    evaluation = run.spec.evaluation
+    sources = [_output_source(outputs[MODEL_OUTPUT])]
+    if evaluation:
+        dataset = outputs[evaluation.dataset.partition("/")[0]]
+        sources.append({**_output_source(dataset), "name": "dataset"})
+        sources.extend(_champion_sources(observed))
+    maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
+    variables = {
+        **_identity(run, REGISTER_STEP, attempt),
+        RECORD_VARIABLE: compact_json(_record(observed, version, outputs[MODEL_OUTPUT])),
+        "MODELYARD_INPUTS_DIR": INPUTS_DIR,
+    }
+    if evaluation:
+        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed))
+    register = _our_container(
+        images,
+        name=REGISTER_STEP,
+        module="register",
+        variables=variables,
+        wanted=_without_devices(maker.resources),
+        read_only=("inputs",),
+    )
+    return _job(
+        observed.manifest,
+        run,
+        step=REGISTER_STEP,
+        attempt=attempt,
+        deadline=None,
+        template=StepPodTemplate(),
+        init_containers=[_fetch(images, sources, _parameters(run, REGISTER_STEP), ())],
+        container=register,
+    )
+
+
+def build_suspension(run: Manifest, job: Manifest, *, suspend: bool) -> Manifest:
+    """Return what stops or resumes a Job; nothing but its `suspend` changes."""
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name_of(job), "namespace": namespace_of(job), "uid": uid_of(job)},
+        "spec": {"suspend": suspend},
+    }
+    return adopt(manifest, run)
+
+
+def build_counter(namespace: str, counter: Manifest | None, entries: Mapping[str, str]) -> Manifest:
+    """Return the ConfigMap of version numbers with `entries` set, bound to the version of it that was read."""
+    metadata: dict[str, Any] = {
+        "name": VERSIONS_CONFIG_MAP,
+        "namespace": namespace,
+        "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART_OF: MANAGED_BY},
+    }
+    if counter:
+        metadata["resourceVersion"] = counter["metadata"]["resourceVersion"]
+    data = {**((counter or {}).get("data") or {}), **entries}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def read_record(register_job: Manifest) -> ModelVersionSpec | None:
+    """Return the record that a register Job was made with, or None when it cannot be read."""
+    containers = register_job["spec"].get("template", {}).get("spec", {}).get("containers", ())
+    variables = (variable for container in containers for variable in container.get("env", ()))
+    text = next((v.get("value", "") for v in variables if v["name"] == RECORD_VARIABLE), "")
+    try:
+        return ModelVersionSpec.model_validate_json(text.replace("$$", "$"))
+    except ValueError:
+        return None
+
+
+def build_model_version(
+    observed: Observed, record: ModelVersionSpec, result: RegisterResult, *, champion_moved: str | None
+) -> Manifest:
+    """Return the ModelVersion: the record with register's findings. It has no owner, since versions outlive runs.
+
+    Args:
+        observed: the run.
+        record: what the register Job was made with.
+        result: what it found.
+        champion_moved: why its verdict does not hold, None when it does.
+    """
+    found = result.artifact
+    artifact = record.artifact.model_copy(
+        update={"schema_digest": found.schema_digest, "dataset_digest": found.dataset_digest}
+    )
+    evaluation = result.evaluation
+    if evaluation and champion_moved:
+        evaluation = evaluation.model_copy(update={"verdict": Verdict.CHAMPION_MOVED, "message": champion_moved})
+    spec = record.model_copy(update={"artifact": artifact, "evaluation": evaluation})
+    run = observed.run
+    return {
+        "apiVersion": API_VERSION,
+        "kind": ModelVersion.kind,
+        "metadata": {
+            "name": model_version_name(spec.model, spec.version),
+            "namespace": run.metadata.namespace,
+            "labels": {**_common_labels(run), LABEL_VERSION: str(spec.version)},
+        },
+        "spec": dump(spec),
+    }
+
+
+def outputs_of(observed: Observed) -> dict[str, Output]:
+    """Return all outputs that steps have published, by name."""
+    return {output.name: output for step in observed.run.status.steps for output in step.outputs}
+
+
+def dump(model: Any) -> dict[str, Any]:
+    """Return a part of an object as JSON has it."""
+    value: dict[str, Any] = model.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return value
+
+
+def _common_labels(run: TrainingRun) -> dict[str, str]:
+    return {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_PART_OF: MANAGED_BY,
+        LABEL_COMPONENT: "training",
+        LABEL_OWNER_UID: run.metadata.uid,
+        LABEL_MODEL: run.spec.model,
+    }
+
+
+def _job(
+    manifest: Manifest,
+    run: TrainingRun,
+    *,
+    step: str,
+    attempt: int,
+    deadline: int | None,
+    template: StepPodTemplate,
+    init_containers: Sequence[Manifest],
+    container: Manifest,
+) -> Manifest:
+    labels = {
+        **_common_labels(run),
+        LABEL_TRAINING_RUN: run.metadata.name,
+        LABEL_STEP: step,
+        LABEL_ATTEMPT: str(attempt),
+    }
+    pod = restricted_pod(
+        template=template,
+        labels=labels,
+        service_account=STEP_SERVICE_ACCOUNT,
+        init_containers=init_containers,
+        containers=[container],
+        volumes=_volumes(template),
+        restartPolicy="Never",
+    )
+    spec = {
+        "backoffLimit": 0,
+        "podFailurePolicy": _IGNORE_DISRUPTIONS,
+        "podReplacementPolicy": "Failed",
+        "template": pod,
+    }
+    if deadline:
+        spec["activeDeadlineSeconds"] = deadline
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(run.metadata.name, step, attempt),
+            "namespace": run.metadata.namespace,
+            "labels": labels,
+        },
+        "spec": spec,
+    }
+    return adopt(job, manifest)
+
+
+def _volumes(template: StepPodTemplate) -> list[Manifest]:
+    workspace = {"sizeLimit": str(template.workspace)} if template.workspace is not None else {}
+    volumes: list[Manifest] = [
+        {"name": "inputs", "emptyDir": {}},
+        {"name": "workspace", "emptyDir": workspace},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if template.shared_memory is not None:
+        memory = {"medium": "Memory", "sizeLimit": str(template.shared_memory)}
+        volumes.append({"name": "shared-memory", "emptyDir": memory})
+    return volumes
+
+
+def _mounts(*, read_only: Iterable[str] = ()) -> list[dict[str, Any]]:
+    paths = {"inputs": INPUTS_DIR, "workspace": WORK_DIR}
+    mounts: list[dict[str, Any]] = [{"name": name, "mountPath": path} for name, path in paths.items()]
+    return [{**mount, "readOnly": True} if mount["name"] in read_only else mount for mount in mounts]
+
+
+_TMP: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
+
+
+def _fetch(images: Images, sources: Sequence[Mapping[str, str]], parameters: str, outputs: Sequence[str]) -> Manifest:
+    return fetch_container(
+        image=images.trainer,
+        pull_policy=images.pull_policy,
+        sources=sources,
+        mounts=[*_mounts(), _TMP],
+        variables={"MODELYARD_PARAMETERS": parameters, "MODELYARD_OUTPUTS": compact_json(list(outputs))},
+    )
+
+
+def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
+    """Return the step's own work. It sees files only: no store, no token."""
+    own = {variable.name for variable in step.env}
+    variables = {
+        "MODELYARD_INPUTS_DIR": INPUTS_DIR,
+        "MODELYARD_OUTPUTS_DIR": f"{WORK_DIR}/outputs",
+        "MODELYARD_PARAMETERS_FILE": f"{INPUTS_DIR}/.modelyard/parameters.json",
+        "MODELYARD_METRICS_FILE": f"{WORK_DIR}/metrics.jsonl",
+        "MODELYARD_SEED": str(run.spec.seed),
+        "HOME": WORK_DIR,
+        "TMPDIR": f"{WORK_DIR}/tmp",  # noqa: S108 - in the step's own volume
+    }
+    mounts = _mounts(read_only=("inputs",))
+    if step.pod_template.shared_memory is not None:
+        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - a volume of the pod's own
+    container: Manifest = {
+        "name": "run",
+        "image": step.image or images.trainer,
+        "env": [
+            *environment({name: value for name, value in variables.items() if name not in own}),
+            *({"name": variable.name, "value": variable.value} for variable in step.env),
+        ],
+        "resources": resources(step.resources),
+        "securityContext": container_security(read_only_root=False),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+    if step.uses:
+        container["imagePullPolicy"] = images.pull_policy
+        container["command"] = ["python", "-m", "modelyard.steps.tabular", _COMPONENTS[step.uses]]
+    if step.command:
+        container["command"] = list(step.command)
+    if step.args:
+        container["args"] = list(step.args)
+    if step.working_dir:
+        container["workingDir"] = step.working_dir
+    return container
+
+
+def _publish(images: Images, run: TrainingRun, step: Step, attempt: int) -> Manifest:
+    variables = {
+        **_identity(run, step.name, attempt),
+        "MODELYARD_OUTPUTS": compact_json(list(step.outputs)),
+        "MODELYARD_OUTPUTS_DIR": f"{WORK_DIR}/outputs",
+        "MODELYARD_METRICS_FILE": f"{WORK_DIR}/metrics.jsonl",
+    }
+    return _our_container(
+        images,
+        name="publish",
+        module="publish",
+        variables=variables,
+        wanted=helper_resources(),
+        read_only=("inputs", "workspace"),
+    )
+
+
+def _our_container(
+    images: Images,
+    *,
+    name: str,
+    module: str,
+    variables: Mapping[str, str],
+    wanted: Mapping[str, Any],
+    read_only: Iterable[str],
+) -> Manifest:
+    return {
+        "name": name,
+        "image": images.trainer,
+        "imagePullPolicy": images.pull_policy,
+        "command": ["python", "-m", f"modelyard.steps.{module}"],
+        "env": environment(variables),
+        "envFrom": store_access(),
+        "resources": dict(wanted),
+        "securityContext": container_security(read_only_root=True),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [*_mounts(read_only=read_only), _TMP],
+    }
+
+
+def _identity(run: TrainingRun, step: str, attempt: int) -> dict[str, str]:
+    """Return whose result it is: `runs/<run uid>/<step>/<attempt>/result.json`."""
+    return {"MODELYARD_RUN_UID": run.metadata.uid, "MODELYARD_STEP": step, "MODELYARD_ATTEMPT": str(attempt)}
+
+
+def _without_devices(wanted: ResourceRequirements) -> dict[str, dict[str, Any]]:
+    """Return the CPU and memory of the step that made the model: who judges it holds as much data, but needs no GPU."""
+    given = resources(wanted)
+    return {
+        part: {**defaults, **{k: v for k, v in given.get(part, {}).items() if k in {"cpu", "memory"}}}
+        for part, defaults in _REGISTER_RESOURCES.items()
+    }
+
+
+def _parameters(run: TrainingRun, step: str) -> str:
+    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
+    return compact_json({"parameters": parameters, "seed": run.spec.seed, "model": run.spec.model, "step": step})
+
+
+def _sources(observed: Observed, step: Step) -> list[dict[str, str]]:
+    inputs = {known.name: source(known.name, known.uri, known.digest) for known in observed.run.status.inputs}
+    outputs = {name: _output_source(output) for name, output in outputs_of(observed).items()}
+    available = {**inputs, **outputs}
+    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
+    return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
+
+
+def _output_source(output: Output) -> dict[str, str]:
+    return source(output.name, output.uri, output.digest)
+
+
+def _champion_sources(observed: Observed) -> list[dict[str, str]]:
+    best = observed.champion
+    return [source(CHAMPION_INPUT, best.spec.artifact.uri, best.spec.artifact.digest)] if best else []
+
+
+def _evaluation(observed: Observed) -> dict[str, Any]:
+    best = observed.champion
+    champion = {"version": best.spec.version, "digest": best.spec.artifact.digest} if best else None
+    asked = dump(observed.run.spec.evaluation)
+    return {**asked, "champion": champion} if champion else asked
+
+
+def _record(observed: Observed, version: int, model: Output) -> dict[str, Any]:
+    run, best = observed.run, observed.champion
+    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
+    lineage = Lineage(
+        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
+        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
+        inputs=tuple(
+            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
+            for item in run.status.inputs
+        ),
+        parameters_digest="sha256:" + hashlib.sha256(compact_json(parameters).encode()).hexdigest(),
+        seed=run.spec.seed,
+        previous_version=best.spec.version if best else None,
+    )
+    spec = ModelVersionSpec(
+        model=run.spec.model,
+        version=version,
+        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
+        lineage=lineage,
+        card=Card(requested_by=run.spec.requested_by),
+    )
+    return dump(spec)

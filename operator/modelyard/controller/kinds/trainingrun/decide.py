@@ -1,0 +1,233 @@
+"""What is written so that a TrainingRun comes to its end. Pure and total."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, model_version_name
+from modelyard.api.v1alpha1.trainingrun import (
+    ConditionType,
+    Reason,
+    StepState,
+    StepStatus,
+    TrainingRun,
+    TrainingRunStatus,
+)
+from modelyard.controller.engine.conditions import Condition, cut
+from modelyard.controller.engine.manifests import Manifest, Ref
+from modelyard.controller.engine.plan import Plan
+from modelyard.controller.kinds.trainingrun import report
+from modelyard.controller.kinds.trainingrun.attempts import AttemptState
+from modelyard.controller.kinds.trainingrun.children import (
+    build_counter,
+    build_model_version,
+    build_register_job,
+    build_step_job,
+    build_suspension,
+    dump,
+)
+from modelyard.controller.kinds.trainingrun.numbers import counter_entry, next_version
+from modelyard.controller.kinds.trainingrun.observed import Observed
+from modelyard.controller.kinds.trainingrun.progress import (
+    Progress,
+    Registration,
+    elapsed,
+    progress,
+    registration,
+    retry_delay,
+)
+
+JUDGEMENTS: Final = 5
+"""How often a model is judged anew because the champion changed meanwhile."""
+
+
+@dataclass(frozen=True)
+class RunPlan(Plan):
+    """The writes of one pass over a TrainingRun."""
+
+    needs_line: bool = False
+    """Decide again with `Observed.line`: the next write depends on what no other run may change meanwhile."""
+
+
+@dataclass(frozen=True)
+class _Act:
+    """What is done beside recording."""
+
+    create: tuple[Manifest, ...] = ()
+    apply: tuple[Manifest, ...] = ()
+    version_name: str | None = None
+    needs_line: bool = False
+    requeue_after: float | None = None
+
+
+def decide(observed: Observed) -> RunPlan:
+    """Return the writes of one pass; none of them changes anything once all is as it should be."""
+    if observed.run.metadata.deletion_timestamp:
+        return RunPlan()
+    if is_finished(observed.run):
+        return _rest(observed)
+    learnt = progress(observed)
+    act = _act(observed, learnt)
+    status = learnt.status
+    if act.version_name:
+        status = status.model_copy(update={"model_version_name": act.version_name})
+    return RunPlan(
+        create=act.create,
+        apply=(*act.apply, *_suspensions(observed, suspend=observed.run.spec.suspend)),
+        status=status_of(status),
+        conditions=report.conditions(observed, learnt),
+        events=report.events(observed, learnt),
+        requeue_after=_soonest(act.requeue_after, _due(observed, learnt)),
+        needs_line=act.needs_line,
+    )
+
+
+def refuse(manifest: Manifest, why: str) -> Plan:
+    """Return what to say of a run that cannot be read, such as one that a newer operator wrote; nothing else changes.
+
+    Args:
+        manifest: the run as it is stored.
+        why: which field cannot be read.
+    """
+    message = cut(f"this operator cannot read the run, is it of a newer one? {why}")
+    known = manifest.get("status", {})
+    conditions = {item.type: item for item in _recorded(known.get("conditions", ()))}
+    for type_, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True")):
+        conditions[type_] = Condition(type_, status, Reason.INVALID_SPEC, message)  # type: ignore[arg-type]
+    conditions.pop(ConditionType.RECONCILING, None)
+    status = {name: value for name, value in known.items() if name not in {"conditions", "observedGeneration"}}
+    return Plan(status=status, conditions=tuple(conditions.values()))
+
+
+def is_finished(run: TrainingRun) -> bool:
+    """Say whether a run has ended; what it recorded then stays."""
+    return any(c.type == ConditionType.SUCCEEDED and c.status in {"True", "False"} for c in run.status.conditions)
+
+
+def status_of(status: TrainingRunStatus) -> dict[str, Any]:
+    """Return a status as a plan has it."""
+    return {name: value for name, value in dump(status).items() if name not in {"conditions", "observedGeneration"}}
+
+
+def _rest(observed: Observed) -> RunPlan:
+    """Return what is left to do for a run that has ended: stop what it left running, and delete it when it is time."""
+    run, ttl = observed.run, observed.run.spec.ttl_seconds_after_finished
+    delete: tuple[Ref, ...] = ()
+    requeue_after = None
+    if ttl is not None and run.status.completion_time:
+        requeue_after = ttl - observed.seconds_since(run.status.completion_time)
+        if requeue_after <= 0:
+            metadata = run.metadata
+            delete = (Ref(API_VERSION, TrainingRun.kind, metadata.namespace, metadata.name, metadata.uid),)
+            requeue_after = None
+    return RunPlan(
+        apply=_suspensions(observed, suspend=True),
+        delete=delete,
+        status=status_of(run.status),
+        conditions=_recorded(observed.manifest["status"]["conditions"]),
+        requeue_after=requeue_after,
+    )
+
+
+def _recorded(conditions: Any) -> tuple[Condition, ...]:
+    return tuple(Condition(c["type"], c["status"], c["reason"], c.get("message", "")) for c in conditions)
+
+
+def _suspensions(observed: Observed, *, suspend: bool) -> tuple[Manifest, ...]:
+    return tuple(
+        build_suspension(observed.manifest, attempt.manifest, suspend=suspend)
+        for attempts in observed.attempts.values()
+        for attempt in attempts
+        if attempt.state is AttemptState.ACTIVE and attempt.suspended is not suspend
+    )
+
+
+def _act(observed: Observed, learnt: Progress) -> _Act:
+    """Return the next thing to do. It rests on recorded facts only: new ones are recorded first."""
+    if learnt.status != observed.run.status:
+        return _Act(requeue_after=0.0)
+    if learnt.failure or learnt.succeeded or learnt.unresolved or observed.run.spec.suspend:
+        return _Act()
+    step = learnt.current
+    if step.name == REGISTER_STEP:
+        return _register(observed, step)
+    if step.state is StepState.RUNNING:
+        return _Act()
+    return _start(observed, step)
+
+
+def _start(observed: Observed, step: StepStatus) -> _Act:
+    """Start the next attempt of a step, after a failed one when its delay is over."""
+    wait = _wait(observed, step)
+    if wait > 0:
+        return _Act(requeue_after=wait)
+    if step.name == REGISTER_STEP:
+        return _Act(create=(_register_job(observed, step.attempt + 1),))
+    asked = next(asked for asked in observed.run.spec.steps if asked.name == step.name)
+    return _Act(create=(build_step_job(observed, asked, step.attempt + 1),))
+
+
+def _wait(observed: Observed, step: StepStatus) -> float:
+    if step.state is not StepState.FAILED or step.completion_time is None:
+        return 0.0
+    return retry_delay(step.attempt).total_seconds() - observed.seconds_since(step.completion_time)
+
+
+def _register(observed: Observed, step: StepStatus) -> _Act:
+    """Reserve a number, judge the model under it, and publish the version if the verdict still holds."""
+    if observed.run.status.model_version_name is None:
+        return _reserve(observed)
+    if step.state is not StepState.RUNNING:
+        return _start(observed, step)
+    answered = registration(observed)
+    if answered is None:
+        return _Act()
+    return _publish(observed, answered) if observed.line else _Act(needs_line=True)
+
+
+def _reserve(observed: Observed) -> _Act:
+    if observed.line is None:
+        return _Act(needs_line=True)
+    namespace, model, counter = observed.run.metadata.namespace, observed.run.spec.model, observed.line.counter
+    if counter is None:
+        return _Act(create=(build_counter(namespace, None, {}),), requeue_after=0.0)
+    uid = observed.run.metadata.uid
+    entry = (counter.get("data") or {}).get(model)
+    number = next_version(entry, (version.spec.version for version in observed.versions), uid)
+    reserved = counter_entry(number, uid)
+    apply = () if entry == reserved else (build_counter(namespace, counter, {model: reserved}),)
+    return _Act(apply=apply, version_name=model_version_name(model, number), requeue_after=0.0)
+
+
+def _publish(observed: Observed, answered: Registration) -> _Act:
+    attempt, evaluation = answered.attempt, answered.result.evaluation
+    if model_version_name(observed.run.spec.model, answered.record.version) != observed.run.status.model_version_name:
+        return _Act(create=(_register_job(observed, attempt.number + 1),))
+    moved = None
+    if evaluation:
+        judged_against = evaluation.champion.digest if evaluation.champion else None
+        champion = observed.champion
+        if judged_against != (champion.spec.artifact.digest if champion else None):
+            complete = [a for a in observed.attempts[REGISTER_STEP] if a.state is AttemptState.COMPLETE]
+            if len(complete) < JUDGEMENTS:
+                return _Act(create=(_register_job(observed, attempt.number + 1),))
+            moved = f"the champion changed each of the {len(complete)} times that the model was judged"
+    version = build_model_version(observed, answered.record, answered.result, champion_moved=moved)
+    return _Act(create=(version,), requeue_after=0.0)
+
+
+def _register_job(observed: Observed, attempt: int) -> Manifest:
+    name = observed.run.status.model_version_name or ""
+    return build_register_job(observed, int(name.rpartition("-v")[2]), attempt)
+
+
+def _due(observed: Observed, learnt: Progress) -> float | None:
+    """Return when a pass is due that no change will cause."""
+    deadline = observed.run.spec.active_deadline_seconds
+    left = None
+    if deadline and learnt.status.start_time and not observed.run.spec.suspend and learnt.failure is None:
+        left = max(0.0, deadline - elapsed(observed, learnt.status))
+    return _soonest(left, learnt.unresolved.requeue_after if learnt.unresolved else None)
+
+
+def _soonest(*delays: float | None) -> float | None:
+    return min((delay for delay in delays if delay is not None), default=None)

@@ -1,0 +1,98 @@
+"""All that one decision about a TrainingRun rests on. Pure data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from modelyard.api.v1alpha1.champion import champion
+from modelyard.api.v1alpha1.modelversion import ModelVersion
+from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP
+from modelyard.api.v1alpha1.observation import Observation
+from modelyard.api.v1alpha1.trainingrun import StepState, StepStatus, TrainingRun
+from modelyard.controller.engine.manifests import Manifest
+from modelyard.controller.kinds.pods import Problem
+from modelyard.controller.kinds.trainingrun.attempts import Attempt, attempts_of
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the operator runs in steps."""
+
+    trainer: str
+    pull_policy: str
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A model line, read live while this run alone may write to it."""
+
+    versions: tuple[ModelVersion, ...]
+    counter: Manifest | None
+    """The ConfigMap of version numbers, None before the first."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was read, once, for one pass."""
+
+    manifest: Manifest
+    """The run as it is stored."""
+    run: TrainingRun
+    """The same, typed."""
+    images: Images
+    now: datetime
+    jobs: tuple[Manifest, ...] = ()
+    """The Jobs that belong to the run."""
+    pods: tuple[Manifest, ...] = ()
+    """Their pods."""
+    refusals: Mapping[str, Problem] = field(default_factory=dict)
+    """By Job, why its pods may not be created."""
+    observation: Observation | None = None
+    """What the agent saw of this very run."""
+    cached_versions: tuple[ModelVersion, ...] = ()
+    """The ModelVersions of the run's model in its namespace; may be behind."""
+    line: ModelLine | None = None
+    """Set in a pass that asked for it."""
+
+    @cached_property
+    def attempts(self) -> dict[str, tuple[Attempt, ...]]:
+        """The attempts of each step, oldest first."""
+        return attempts_of(self.jobs, self.pods, self.refusals)
+
+    @property
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """The versions of the model, as new as they are known."""
+        return self.line.versions if self.line else self.cached_versions
+
+    @property
+    def champion(self) -> ModelVersion | None:
+        """The champion of the model."""
+        return champion(self.versions, self.run.spec.model)
+
+    @property
+    def published(self) -> ModelVersion | None:
+        """The version that this run made."""
+        return next((v for v in self.versions if made_by(v, self.run.metadata.uid)), None)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """All steps, in order, with the one that Modelyard adds."""
+        steps = self.run.spec.steps
+        makes_model = any(MODEL_OUTPUT in step.outputs for step in steps)
+        return (*(step.name for step in steps), *((REGISTER_STEP,) if makes_model else ()))
+
+    def recorded(self, step: str) -> StepStatus:
+        """Return what status says of a step."""
+        known = (status for status in self.run.status.steps if status.name == step)
+        return next(known, StepStatus(name=step, state=StepState.WAITING))
+
+    def seconds_since(self, time: str) -> float:
+        """Return the seconds that went by since a time of status."""
+        return (self.now - datetime.fromisoformat(time)).total_seconds()
+
+
+def made_by(version: ModelVersion, run_uid: str) -> bool:
+    """Say whether a run made a version."""
+    lineage = version.spec.lineage
+    return lineage is not None and lineage.training_run.uid == run_uid

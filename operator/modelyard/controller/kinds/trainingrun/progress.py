@@ -1,0 +1,322 @@
+"""What a pass learns about a run, as the status to record. Pure.
+
+Facts are recorded before anything is built on them: a Job is made only from what status says already, so a crash
+between any two writes never leaves a Job that status contradicts.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from modelyard.api.v1alpha1.common import NamedDecimal
+from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
+from modelyard.api.v1alpha1.names import CHAMPION_INPUT, REGISTER_STEP
+from modelyard.api.v1alpha1.trainingrun import Reason, StepState, StepStatus, TrainingRunSpec, TrainingRunStatus
+from modelyard.controller.engine.conditions import cut, timestamp
+from modelyard.controller.kinds.pods import Problem
+from modelyard.controller.kinds.trainingrun.attempts import Attempt, AttemptState
+from modelyard.controller.kinds.trainingrun.children import read_record
+from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
+from modelyard.controller.kinds.trainingrun.observed import Observed, made_by
+from modelyard.controller.kinds.trainingrun.results import RegisterResult, StepResult, read_result
+
+INCURABLE: Final = frozenset(
+    {
+        "ArtifactCorrupt",
+        "ChampionUnusable",
+        "DatasetInvalid",
+        "DigestMismatch",
+        "InvalidModel",
+        "InvalidSource",
+        "OutputEmpty",
+        "OutputMissing",
+        "OutputRefused",
+    }
+)
+"""Failures that the same attempt would meet again: not tried again."""
+
+BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "StoreUnreachable"})
+"""Failures by the store, not by the step: tried again without counting against the limits."""
+
+FIRST_DELAY: Final = timedelta(seconds=10)
+LAST_DELAY: Final = timedelta(minutes=5)
+_METRICS_LIMIT: Final = 16
+_DOUBLINGS: Final = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run fails for good."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pass learnt."""
+
+    status: TrainingRunStatus
+    """What is to be recorded; its conditions are those that were read."""
+    unresolved: Unresolved | None
+    """Why the inputs are not known."""
+    failure: Failure | None
+    """Why the run fails for good."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Is every step done?"""
+        return self.failure is None and all(step.state is StepState.SUCCEEDED for step in self.status.steps)
+
+    @property
+    def current(self) -> StepStatus:
+        """The step that runs or is to run next, or the last one."""
+        steps = self.status.steps
+        return next((step for step in steps if step.state is not StepState.SUCCEEDED), steps[-1])
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a register Job that is complete has answered."""
+
+    attempt: Attempt
+    record: ModelVersionSpec
+    result: RegisterResult
+
+
+def progress(observed: Observed) -> Progress:
+    """Return what this pass learnt about a run that is not finished."""
+    known = observed.run.status
+    status = _clock(observed)
+    resolution = resolve_inputs(observed)
+    unresolved = resolution if isinstance(resolution, Unresolved) else None
+    steps = tuple(_step(observed, name) for name in observed.step_names)
+    status = status.model_copy(
+        update={
+            "inputs": known.inputs if isinstance(resolution, Unresolved) else resolution,
+            "steps": steps,
+            "metrics": _metrics(observed, steps),
+            "model_version_name": _version_name(observed),
+        }
+    )
+    learnt = Progress(status, unresolved, None)
+    failure = _failure(observed, learnt)
+    finished = failure is not None or learnt.succeeded
+    status = status.model_copy(
+        update={
+            "step": learnt.current.name,
+            "completion_time": timestamp(observed.now) if finished else None,
+        }
+    )
+    return Progress(status, unresolved, failure)
+
+
+def retry_delay(attempt: int) -> timedelta:
+    """Return the wait between the end of a failed attempt and the next one."""
+    return min(LAST_DELAY, FIRST_DELAY * 2 ** min(attempt - 1, _DOUBLINGS))
+
+
+def step_result(observed: Observed, attempt: Attempt) -> StepResult | None:
+    """Return what publish answered, if it speaks of every output of the step."""
+    result = read_result(StepResult, answer(observed, attempt))
+    step = next(step for step in observed.run.spec.steps if step.name == attempt.step)
+    return result if result and {output.name for output in result.outputs} == set(step.outputs) else None
+
+
+def registration(observed: Observed) -> Registration | None:
+    """Return what the newest attempt of register answered, if it is complete and its answer can be read."""
+    attempts = observed.attempts.get(REGISTER_STEP, ())
+    if not attempts or attempts[-1].state is not AttemptState.COMPLETE:
+        return None
+    result = read_result(RegisterResult, answer(observed, attempts[-1]))
+    record = read_record(attempts[-1].manifest)
+    judged = result is not None and (result.evaluation is None) == (observed.run.spec.evaluation is None)
+    return Registration(attempts[-1], record, result) if result and record and judged else None
+
+
+def answer(observed: Observed, attempt: Attempt) -> str | None:
+    """Return an attempt's answer: from its pod or, when the pod is gone, as the agent found it in the store."""
+    if attempt.result:
+        return attempt.result
+    found = observed.observation.spec.results if observed.observation else ()
+    return next((r.result for r in found if (r.step, r.attempt) == (attempt.step, attempt.number)), None)
+
+
+def elapsed(observed: Observed, status: TrainingRunStatus) -> float:
+    """Return the seconds that the run took while it was not suspended."""
+    if status.start_time is None:
+        return 0.0
+    paused = observed.seconds_since(status.suspended_time) if status.suspended_time else 0.0
+    return observed.seconds_since(status.start_time) - status.suspended_seconds - paused
+
+
+def invalid(spec: TrainingRunSpec) -> str | None:
+    """Return what is wrong with a spec although the CRD's rules let it pass, such as those of an older CRD."""
+    available = {CHAMPION_INPUT, *(item.name for item in spec.inputs)}
+    for step in spec.steps:
+        for name in step.inputs:
+            if name not in available:
+                return (
+                    f"`steps[{step.name}].inputs` names '{name}': must be an entry of `inputs`, "
+                    "an output of an earlier step, or 'champion'"
+                )
+        available.update(step.outputs)
+    if spec.evaluation and spec.evaluation.dataset.partition("/")[0] not in available:
+        return f"`evaluation.dataset` is '{spec.evaluation.dataset}': must name an output of a step"
+    return None
+
+
+def _clock(observed: Observed) -> TrainingRunStatus:
+    known, now = observed.run.status, timestamp(observed.now)
+    if known.start_time is None:
+        return known if observed.run.spec.suspend else known.model_copy(update={"start_time": now})
+    if observed.run.spec.suspend:
+        return known if known.suspended_time else known.model_copy(update={"suspended_time": now})
+    if known.suspended_time is None:
+        return known
+    paused = known.suspended_seconds + max(0, int(observed.seconds_since(known.suspended_time)))
+    return known.model_copy(update={"suspended_time": None, "suspended_seconds": paused})
+
+
+def _step(observed: Observed, name: str) -> StepStatus:
+    known = observed.recorded(name)
+    if known.state is StepState.SUCCEEDED:
+        return known
+    if name == REGISTER_STEP and observed.published:
+        return _succeeded(observed, known)
+    attempts = observed.attempts.get(name, ())
+    if not attempts or attempts[-1].number < known.attempt:
+        return _vanished(observed, known) if known.state is StepState.RUNNING else known
+    newest = attempts[-1]
+    if known.state is StepState.FAILED and known.attempt == newest.number:
+        return known
+    running = StepStatus(
+        name=name,
+        state=StepState.RUNNING,
+        job_name=newest.job,
+        attempt=newest.number,
+        failures=known.failures,
+        start_time=newest.started,
+    )
+    if newest.state is AttemptState.FAILED:
+        return _failed(running, newest)
+    if newest.state is AttemptState.COMPLETE:
+        return _completed(observed, running, newest)
+    return _with(running, newest.problem)
+
+
+def _with(step: StepStatus, problem: Problem | None) -> StepStatus:
+    return step.model_copy(update={"reason": problem.reason, "message": problem.message}) if problem else step
+
+
+def _vanished(observed: Observed, known: StepStatus) -> StepStatus:
+    problem = Problem(Reason.JOB_DELETED, f"Job '{known.job_name}' was deleted before it ended")
+    update = {
+        "state": StepState.FAILED,
+        "failures": known.failures + 1,
+        "completion_time": timestamp(observed.now),
+    }
+    return _with(known.model_copy(update=update), problem)
+
+
+def _failed(running: StepStatus, newest: Attempt) -> StepStatus:
+    problem = newest.problem or Problem(Reason.STEP_FAILED, "for an unknown reason")
+    update = {
+        "state": StepState.FAILED,
+        "failures": running.failures + (problem.reason not in BLAMELESS),
+        "completion_time": newest.ended,
+    }
+    return _with(running.model_copy(update=update), problem)
+
+
+def _completed(observed: Observed, running: StepStatus, newest: Attempt) -> StepStatus:
+    if running.name == REGISTER_STEP:
+        return running if registration(observed) else _with(running, _result_missing(newest))
+    result = step_result(observed, newest)
+    if result is None:
+        return _with(running, _result_missing(newest))
+    update = {
+        "state": StepState.SUCCEEDED,
+        "completion_time": newest.ended,
+        "outputs": result.outputs,
+        "image": newest.image,
+    }
+    return running.model_copy(update=update)
+
+
+def _result_missing(attempt: Attempt) -> Problem:
+    return Problem(
+        Reason.RESULT_MISSING,
+        f"the pod of Job '{attempt.job}' went away before its result was read; waiting for the agent to find the result "
+        f"in the store. To run the step again instead: kubectl delete job {attempt.job}",
+    )
+
+
+def _succeeded(observed: Observed, known: StepStatus) -> StepStatus:
+    return known.model_copy(
+        update={
+            "state": StepState.SUCCEEDED,
+            "completion_time": timestamp(observed.now),
+            "reason": None,
+            "message": None,
+        }
+    )
+
+
+def _metrics(observed: Observed, steps: tuple[StepStatus, ...]) -> tuple[NamedDecimal, ...]:
+    """Return the metrics of all steps, the newest value of each, when a step has just ended; else those recorded."""
+    values = {metric.name: metric for metric in observed.run.status.metrics}
+    for step in steps:
+        ended = step.state is StepState.SUCCEEDED and step != observed.recorded(step.name)
+        if ended and step.name != REGISTER_STEP:
+            result = step_result(observed, observed.attempts[step.name][-1])
+            values |= {metric.name: metric for metric in (result.metrics if result else ())}
+    return tuple(values.values())[-_METRICS_LIMIT:]
+
+
+def _version_name(observed: Observed) -> str | None:
+    """Return the reserved name: the published version's, or what is recorded unless somebody else has taken it."""
+    if observed.published:
+        return observed.published.metadata.name
+    name, uid = observed.run.status.model_version_name, observed.run.metadata.uid
+    taken = any(v.metadata.name == name and not made_by(v, uid) for v in observed.versions)
+    return None if taken else name
+
+
+def _failure(observed: Observed, learnt: Progress) -> Failure | None:
+    spec = observed.run.spec
+    wrong = invalid(spec)
+    if wrong:
+        return Failure(Reason.INVALID_SPEC, wrong)
+    failed = _step_failure(observed, learnt)
+    if failed or learnt.succeeded:
+        return failed
+    limit = spec.active_deadline_seconds
+    if limit and elapsed(observed, learnt.status) >= limit:
+        return Failure(
+            Reason.DEADLINE_EXCEEDED,
+            f"the run took longer than its `activeDeadlineSeconds` of {limit}; it was at step '{learnt.current.name}'",
+        )
+    return None
+
+
+def _step_failure(observed: Observed, learnt: Progress) -> Failure | None:
+    current = learnt.current
+    if current.state is not StepState.FAILED:
+        return None
+    step_limit = next((s.backoff_limit for s in observed.run.spec.steps if s.name == current.name), _REGISTER_LIMIT)
+    run_limit = observed.run.spec.backoff_limit
+    all_failures = sum(step.failures for step in learnt.status.steps)
+    what = f"step '{current.name}' failed in attempt {current.attempt}"
+    reason = current.reason or Reason.STEP_FAILED
+    if reason in INCURABLE:
+        return Failure(reason, cut(f"{what}, which another attempt cannot cure: {current.message}"))
+    if current.failures > step_limit:
+        return Failure(reason, cut(f"{what}, its `backoffLimit` is {step_limit}: {current.message}"))
+    if all_failures > run_limit:
+        counted = f"the {all_failures}. failure of the run, whose `backoffLimit` is {run_limit}"
+        return Failure(Reason.BACKOFF_LIMIT_EXCEEDED, cut(f"{what}, {counted}: {current.message}"))
+    return None
+
+
+_REGISTER_LIMIT: Final = 2

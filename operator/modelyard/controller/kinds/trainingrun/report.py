@@ -1,0 +1,119 @@
+"""What a run's conditions and events say. Pure."""
+
+from datetime import datetime
+
+from modelyard.api.v1alpha1.names import REGISTER_STEP
+from modelyard.api.v1alpha1.trainingrun import ConditionType, Reason, StepState, StepStatus
+from modelyard.controller.engine.conditions import Condition, cut, timestamp
+from modelyard.controller.engine.plan import Event
+from modelyard.controller.kinds.trainingrun.observed import Observed
+from modelyard.controller.kinds.trainingrun.progress import Progress, retry_delay
+
+
+def conditions(observed: Observed, learnt: Progress) -> tuple[Condition, ...]:
+    """Return all conditions of a run that has just been looked at."""
+    ready = _ready(observed, learnt)
+    inputs = _inputs_resolved(observed, learnt)
+    admitted = Condition(ConditionType.ADMITTED, "True", Reason.ADMITTED)
+    if observed.run.spec.suspend:
+        admitted = Condition(ConditionType.ADMITTED, "False", Reason.SUSPENDED, "`spec.suspend` is set")
+    if learnt.failure:
+        succeeded = Condition(ConditionType.SUCCEEDED, "False", ready.reason, ready.message)
+        progress = Condition(ConditionType.STALLED, "True", ready.reason, ready.message)
+    elif learnt.succeeded:
+        succeeded = Condition(ConditionType.SUCCEEDED, "True", ready.reason, ready.message)
+        progress = Condition(ConditionType.RECONCILING, "False", ready.reason)
+    else:
+        succeeded = Condition(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, "the run has not ended")
+        working = "False" if observed.run.spec.suspend else "True"
+        progress = Condition(ConditionType.RECONCILING, working, ready.reason, ready.message)
+    return (ready, admitted, inputs, succeeded, progress)
+
+
+def events(observed: Observed, learnt: Progress) -> tuple[Event, ...]:
+    """Return what has happened since status was recorded."""
+    happened = [event for step in learnt.status.steps for event in _step_events(observed, learnt, step)]
+    if learnt.failure:
+        happened.append(Event("Warning", "RunFailed", f"{learnt.failure.reason}: {learnt.failure.message}"))
+    elif learnt.succeeded:
+        happened.append(Event("Normal", "RunSucceeded", _success(learnt)))
+    return tuple(happened)
+
+
+def title(learnt: Progress, step: StepStatus) -> str:
+    """Return how a step is called, such as "step 2 of 3 'train'"."""
+    names = [known.name for known in learnt.status.steps]
+    return f"step {names.index(step.name) + 1} of {len(names)} '{step.name}'"
+
+
+def _ready(observed: Observed, learnt: Progress) -> Condition:
+    if learnt.failure:
+        return Condition(ConditionType.READY, "False", learnt.failure.reason, learnt.failure.message)
+    if learnt.succeeded:
+        return Condition(ConditionType.READY, "True", Reason.SUCCEEDED, _success(learnt))
+    if observed.run.spec.suspend:
+        message = "the run is suspended: set `spec.suspend` to false to go on"
+        return Condition(ConditionType.READY, "False", Reason.SUSPENDED, message)
+    if learnt.unresolved:
+        wait = learnt.unresolved
+        status = "False" if wait.reason == Reason.NO_AGENT else wait.status
+        return Condition(ConditionType.READY, status, wait.reason, wait.message)  # type: ignore[arg-type]
+    return _running(learnt, learnt.current)
+
+
+def _running(learnt: Progress, step: StepStatus) -> Condition:
+    name = title(learnt, step)
+    if step.state is StepState.FAILED and step.completion_time:
+        start = timestamp(datetime.fromisoformat(step.completion_time) + retry_delay(step.attempt))
+        message = f"{name} failed in attempt {step.attempt}, the next one starts at {start}: {step.message}"
+        return Condition(ConditionType.READY, "False", step.reason or Reason.STEP_FAILED, cut(message))
+    if step.reason:
+        message = f"{name} does not get on (attempt {step.attempt}): {step.message}"
+        status = "Unknown" if step.reason == Reason.RESULT_MISSING else "False"
+        return Condition(ConditionType.READY, status, step.reason, cut(message))  # type: ignore[arg-type]
+    if step.state is StepState.RUNNING:
+        message = f"{name} is running (attempt {step.attempt})"
+    else:
+        message = f"{name} is about to start"
+    return Condition(ConditionType.READY, "Unknown", Reason.RUNNING, message)
+
+
+def _success(learnt: Progress) -> str:
+    version = learnt.status.model_version_name
+    return f"all steps succeeded; published ModelVersion '{version}'" if version else "all steps succeeded"
+
+
+def _inputs_resolved(observed: Observed, learnt: Progress) -> Condition:
+    wait = learnt.unresolved
+    if wait:
+        return Condition(ConditionType.INPUTS_RESOLVED, wait.status, wait.reason, wait.message)
+    count = len(observed.run.spec.inputs)
+    message = f"the digests of {count} inputs are recorded in `status.inputs`" if count else "the run has no inputs"
+    return Condition(ConditionType.INPUTS_RESOLVED, "True", Reason.RESOLVED, message)
+
+
+def _step_events(observed: Observed, learnt: Progress, step: StepStatus) -> list[Event]:
+    before = observed.recorded(step.name)
+    name = title(learnt, step)
+    happened = []
+    if step.attempt > before.attempt:
+        happened.append(Event("Normal", "StepStarted", f"{name} started (attempt {step.attempt}, Job {step.job_name})"))
+    if step.state is before.state and step.attempt == before.attempt:
+        return happened
+    if step.state is StepState.FAILED:
+        message = f"{name} failed in attempt {step.attempt}: {step.reason}: {step.message}"
+        happened.append(Event("Warning", "StepFailed", cut(message)))
+    if step.state is StepState.SUCCEEDED and step.name == REGISTER_STEP:
+        happened.append(Event("Normal", "ModelVersionPublished", _published(observed)))
+    elif step.state is StepState.SUCCEEDED:
+        happened.append(Event("Normal", "StepSucceeded", f"{name} succeeded in attempt {step.attempt}"))
+    return happened
+
+
+def _published(observed: Observed) -> str:
+    version = observed.published
+    if version is None:
+        return ""
+    evaluation = version.spec.evaluation
+    verdict = f": {evaluation.verdict}. {evaluation.message}" if evaluation else ", which was not evaluated"
+    return cut(f"made ModelVersion {version.metadata.name}{verdict}")
