@@ -1,0 +1,72 @@
+"""The program of the init container `fetch`: brings inputs to the pod, every byte verified."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from modelyard.steps import termination, workspace
+from modelyard.steps.workspace import SourceSpec
+from modelyard.storage.errors import DiskFull, InvalidSource
+from modelyard.storage.retry import Patience
+from modelyard.storage.sources import fetch_source, list_source
+
+REASONS: Final = {
+    reason: reason
+    for reason in ("InputNotFound", "AccessDenied", "StoreUnreachable", "DigestMismatch", "InvalidSource", "DiskFull")
+}
+_LOG: Final = logging.getLogger(__name__)
+
+
+def main() -> Mapping[str, Any]:
+    """Fetch all sources, then prepare the workspace.
+
+    Raises:
+        StorageError: with one of REASONS.
+    """
+    patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
+    inputs = workspace.inputs_folder()
+    for source in workspace.sources():
+        _fetch(source, inputs, patience)
+    _write_parameters(inputs)
+    _make_workspace(workspace.outputs_folder())
+    return {}
+
+
+def _fetch(source: SourceSpec, inputs: Path, patience: Patience) -> None:
+    start = time.monotonic()
+    _LOG.info("%s: looking at %s", source.name, source.uri)
+    listing = patience.call(lambda: list_source(source.uri))
+    _LOG.info("%s: fetching %d files, %.1f MB", source.name, len(listing.files), listing.bytes / 1e6)
+    identity = fetch_source(listing, source.digest, inputs / source.name, patience)
+    seconds = time.monotonic() - start
+    _LOG.info("%s: verified %s (%.1f MB in %.1f s)", source.name, identity.digest, identity.bytes / 1e6, seconds)
+
+
+def _write_parameters(inputs: Path) -> None:
+    text = os.environ.get("MODELYARD_PARAMETERS")
+    if text is None:
+        return
+    try:
+        json.loads(text)
+    except ValueError:
+        raise InvalidSource("MODELYARD_PARAMETERS: must be JSON") from None
+    folder = inputs / ".modelyard"
+    folder.mkdir(exist_ok=True)
+    (folder / "parameters.json").write_text(text, encoding="utf-8")
+
+
+def _make_workspace(outputs: Path) -> None:
+    """Make the folders that user code expects; a model server's pod has no workspace."""
+    if not outputs.parent.is_dir():
+        return
+    (outputs.parent / "tmp").mkdir(exist_ok=True)
+    for name in workspace.output_names():
+        (outputs / name).mkdir(parents=True, exist_ok=True)
+
+
+if __name__ == "__main__":
+    termination.run(main, REASONS)

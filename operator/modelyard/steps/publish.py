@@ -1,0 +1,111 @@
+"""The program of the container `publish`: keeps what a step's user code left, under the digest of its bytes."""
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from modelyard.steps import termination, workspace
+from modelyard.steps.metrics import parse_metrics
+from modelyard.storage.blobs import BlobWriter, PublishedTree
+from modelyard.storage.errors import OutputRefused
+from modelyard.storage.objects import STORE_URI, ObjectStore
+from modelyard.storage.results import result_key, to_json
+from modelyard.storage.retry import Patience
+from modelyard.storage.trees import LocalFile, open_beneath, scan_output
+
+MODEL_OUTPUT: Final = "model"
+MAX_METRICS_BYTES: Final = 64 * 1024 * 1024
+REASONS: Final = {
+    **{
+        reason: reason
+        for reason in (
+            "OutputMissing",
+            "OutputEmpty",
+            "OutputRefused",
+            "InvalidModel",
+            "ArtifactCorrupt",
+            "AccessDenied",
+            "StoreUnreachable",
+        )
+    },
+    # A store that is named wrongly, or whose bucket is gone, cannot be reached either.
+    "InvalidSource": "StoreUnreachable",
+    "InputNotFound": "StoreUnreachable",
+}
+_LOG: Final = logging.getLogger(__name__)
+
+
+def main() -> Mapping[str, Any]:
+    """Check all outputs, upload them, then record the result.
+
+    Returns:
+        The result, as docs/contracts.md has it.
+
+    Raises:
+        StorageError: with one of REASONS.
+        InvalidModel: the output `model` is no model directory.
+    """
+    patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
+    outputs = workspace.outputs_folder()
+    scanned = {name: scan_output(outputs / name) for name in workspace.output_names()}
+    if MODEL_OUTPUT in scanned:
+        _check_model(outputs / MODEL_OUTPUT)
+    metrics = read_metrics(workspace.metrics_file())
+    store = ObjectStore(workspace.require(STORE_URI))
+    writer = BlobWriter(store, patience)
+    published = {name: _upload(writer, outputs / name, files) for name, files in scanned.items()}
+    result = {
+        "outputs": [
+            {"name": name, "uri": tree.uri, "digest": tree.digest, "bytes": tree.bytes}
+            for name, tree in published.items()
+        ],
+        "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
+    }
+    key = result_key(
+        workspace.require("MODELYARD_RUN_UID"),
+        workspace.require("MODELYARD_STEP"),
+        int(workspace.require("MODELYARD_ATTEMPT")),
+    )
+    patience.call(lambda: store.put(key, to_json(result)))
+    return result
+
+
+def read_metrics(path: Path) -> Mapping[str, str]:
+    """Return the metrics that user code left; none when there is no file.
+
+    Raises:
+        OutputRefused: the file is a link, special, or too large.
+    """
+    with suppress(FileNotFoundError), open_beneath(path.parent, path.name) as descriptor:
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+            data = file.read(MAX_METRICS_BYTES + 1)
+        if len(data) > MAX_METRICS_BYTES:
+            raise OutputRefused(f"'{path.name}': must be at most {MAX_METRICS_BYTES} bytes")
+        metrics, refused = parse_metrics(data.splitlines())
+        if refused:
+            _LOG.warning(
+                '%s: %d lines are not {"name": <text>, "value": <number>} and were skipped', path.name, refused
+            )
+        return metrics
+    return {}
+
+
+def _check_model(folder: Path) -> None:
+    from modelyard.model import load_model_directory  # noqa: PLC0415 - most steps publish no model and start faster
+
+    load_model_directory(folder)
+
+
+def _upload(writer: BlobWriter, folder: Path, files: tuple[LocalFile, ...]) -> PublishedTree:
+    start = time.monotonic()
+    _LOG.info("%s: uploading %d files, %.1f MB", folder.name, len(files), sum(file.size for file in files) / 1e6)
+    tree = writer.upload_tree(folder, files)
+    _LOG.info("%s: published %s (%.1f s)", folder.name, tree.digest, time.monotonic() - start)
+    return tree
+
+
+if __name__ == "__main__":
+    termination.run(main, REASONS)
