@@ -165,3 +165,7 @@ def _print_data(data: Any, output: Output) -> None:
         else yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False)
     )
     print(text.rstrip())  # noqa: T201 - data for programs goes out as it is
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,51 @@
+"""The whole local cluster with our charts in it, and tenants for the tests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from dev.cluster import backend
+from dev.images.catalogue import Image
+from dev.install import Installation, Store
+from tests.support.tenant import Tenant, make_tenant
+
+
+@dataclass(frozen=True)
+class Yard:
+    """Modelyard, installed."""
+
+    installation: Installation
+    images: list[Image]
+    store: Store
+    """The embedded store as this machine reaches it."""
+
+    def image(self, name: str) -> str:
+        """Return what a pod calls one of our images."""
+        return next(f"modelyard-{image.name}:{image.tag}" for image in self.images if image.name == name)
+
+
+@pytest.fixture(scope="session")
+def yard() -> Iterator[Yard]:
+    """The local cluster, our images and the operator's chart."""
+    backend.choose(print).up()
+    installation = Installation(print)
+    images = installation.load_images()
+    installation.install_operator(images)
+    with installation.reachable_store() as store:
+        yield Yard(installation, images, store)
+
+
+@pytest.fixture(scope="module")
+def tenant(yard: Yard) -> Iterator[Tenant]:
+    """A tenant of its own for the tests of one module."""
+    yield from make_tenant(yard.installation, yard.images, yard.store)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these tests last, in one worker, with the time that a cluster needs."""
+    for item in items:
+        if "/e2e/" in item.path.as_posix():
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group("node"))
+            item.add_marker(pytest.mark.timeout(600))

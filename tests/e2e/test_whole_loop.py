@@ -1,0 +1,123 @@
+"""Real data becomes a model, a version and an endpoint; a second run is judged against the first."""
+
+import json
+import urllib.request
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http
+
+from tests.support.tenant import Tenant, condition_of, deployment, small_run, small_table
+
+MODEL = "loop"
+RUN_SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def first(tenant: Tenant) -> dict[str, Any]:
+    """The first run of the model, finished."""
+    tenant.put("table.csv", small_table(seed=1))
+    tenant.apply(small_run(tenant, "loop-1", model=MODEL, data="table.csv", seed=7))
+    tenant.wait_condition("trun", "loop-1", "Ready", "True", seconds=RUN_SECONDS)
+    return tenant.get("trun", "loop-1")
+
+
+@pytest.fixture(scope="module")
+def served(tenant: Tenant, first: dict[str, Any]) -> dict[str, Any]:
+    """The champion, served."""
+    assert first
+    tenant.apply(deployment(MODEL, {"name": MODEL, "alias": "champion"}, replicas=1))
+    tenant.wait_condition("mdep", MODEL, "Ready", "True", seconds=120)
+    return tenant.get("mdep", MODEL)
+
+
+def rows(seed: int, count: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    lines = small_table(seed, count).decode().splitlines()[1:]
+    cells = [line.split(",") for line in lines]
+    sizes = np.array([[float(cell[1])] for cell in cells], dtype=np.float32)
+    colours = np.array([[cell[2]] for cell in cells], dtype=object)
+    return sizes, colours
+
+
+def test_run_records_what_it_read_made_and_measured(tenant: Tenant, first: dict[str, Any]) -> None:
+    status = first["status"]
+    assert [step["state"] for step in status["steps"]] == ["Succeeded"] * 3
+    assert status["inputs"][0]["digest"].startswith("sha256:")
+    version = tenant.get("mv", status["modelVersionName"])["spec"]
+    assert version["lineage"]["trainingRun"]["uid"] == first["metadata"]["uid"]
+    assert version["lineage"]["inputs"][0]["digest"] == status["inputs"][0]["digest"]
+    assert version["evaluation"]["verdict"] == "FirstVersion"
+    assert 0.75 < float(version["evaluation"]["value"]) <= 1
+
+
+def test_version_is_verified_and_champion(tenant: Tenant, first: dict[str, Any]) -> None:
+    name = first["status"]["modelVersionName"]
+    tenant.wait_condition("mv", name, "ArtifactAvailable", "True", reason="Verified", seconds=60)
+    assert tenant.get("mv", name)["status"]["champion"] == "Yes"
+
+
+def test_endpoint_answers_a_plain_json_client(tenant: Tenant, served: dict[str, Any]) -> None:
+    assert served["status"]["url"].startswith(f"http://{MODEL}.{tenant.namespace}")
+    with tenant.installation.forward(f"service/{MODEL}", 80, tenant.namespace) as port:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v2/models/{MODEL}/infer",
+            json.dumps(
+                {
+                    "inputs": [
+                        {"name": "size", "shape": [1, 1], "datatype": "FP32", "data": [2.5]},
+                        {"name": "colour", "shape": [1, 1], "datatype": "BYTES", "data": ["red"]},
+                    ]
+                }
+            ).encode(),
+        )
+        answer = json.load(urllib.request.urlopen(request, timeout=10))  # noqa: S310
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+    assert outputs["label"] == [1]
+    assert outputs["probabilities"][1] > 0.8
+
+
+def test_endpoint_answers_the_reference_client(tenant: Tenant, served: dict[str, Any]) -> None:
+    assert served
+    sizes, colours = rows(seed=3)
+    inputs = [
+        tritonclient.http.InferInput("size", list(sizes.shape), "FP32"),
+        tritonclient.http.InferInput("colour", list(colours.shape), "BYTES"),
+    ]
+    inputs[0].set_data_from_numpy(sizes)
+    inputs[1].set_data_from_numpy(colours)
+    with tenant.installation.forward(f"service/{MODEL}", 80, tenant.namespace) as port:
+        client = tritonclient.http.InferenceServerClient(f"127.0.0.1:{port}")
+        assert client.is_model_ready(MODEL)
+        answer = client.infer(MODEL, inputs)
+        client.close()
+    assert answer.as_numpy("probabilities").shape == (4, 2)
+
+
+def test_same_data_is_not_better_and_the_champion_stays(tenant: Tenant, served: dict[str, Any]) -> None:
+    """The second run sees the same rows and may not claim an improvement that it does not have."""
+    tenant.apply(
+        small_run(tenant, "loop-2", model=MODEL, data="table.csv", seed=7)
+        | {"metadata": {"name": "loop-2", "labels": {"team": "blue"}}}
+    )
+    tenant.wait_condition("trun", "loop-2", "Ready", "True", seconds=RUN_SECONDS)
+    evaluation = tenant.get("mv", "loop-v2")["spec"]["evaluation"]
+    assert evaluation["champion"]["version"] == 1
+    assert evaluation["value"] == evaluation["champion"]["value"]
+    now = tenant.wait(
+        "mdep", MODEL, lambda d: condition_of(d, "Ready").get("status") == "True", seconds=60, what="Ready"
+    )
+    champions = [v["metadata"]["name"] for v in tenant.list("mv") if v["status"].get("champion") == "Yes"]
+    assert now["status"]["model"]["version"] == int(champions[0].rsplit("v", 1)[1])
+    assert len(champions) == 1
+    assert served["status"]["model"]["version"] == 1
+
+
+def test_version_that_does_not_exist_leaves_what_serves(tenant: Tenant, served: dict[str, Any]) -> None:
+    assert served
+    tenant.apply(deployment(MODEL, {"name": MODEL, "version": 99}, replicas=1))
+    found = tenant.wait_condition("mdep", MODEL, "ModelResolved", "False", reason="VersionNotFound", seconds=30)
+    assert "loop-v99" in found["message"]
+    assert condition_of(tenant.get("mdep", MODEL), "Available")["status"] == "True"
+    tenant.apply(deployment(MODEL, {"name": MODEL, "version": 1}, replicas=1))
+    tenant.wait_condition("mdep", MODEL, "Ready", "True", seconds=60)
