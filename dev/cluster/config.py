@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from dev.cluster.paths import cache_dir
 from dev.cluster.settings import BRIDGE, CLUSTER_DOMAIN, NODE_NAME, RUN_FOLDER, Settings
 
 CONTAINERD_SOCKET = RUN_FOLDER / "containerd.sock"
@@ -20,7 +21,7 @@ PORTS = {
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a node keeps its files, below the state folder."""
+    """Where a node keeps its files: below the state folder, but for images."""
 
     state: Path
 
@@ -31,8 +32,8 @@ class Folders:
 
     @property
     def containerd(self) -> Path:
-        """Images and containers."""
-        return self.state / "containerd"
+        """Images: kept, as loading them again takes longer than all the rest."""
+        return cache_dir() / "containerd"
 
     @property
     def config(self) -> Path:

@@ -24,7 +24,9 @@ PACKAGES = {
     "openssl": "openssl",
 }
 _CGROUPS = Path("/sys/fs/cgroup")
-_LEGACY_LOGS = Path("/var/log/containers")  # where the kubelet insists on leaving links to logs
+# Paths that no option of the kubelet moves.
+_LEGACY_LOGS = Path("/var/log/containers")
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 
 
 def require_root() -> None:
@@ -182,14 +184,15 @@ def remove_pod_cgroups() -> None:
                 _rmdir(folder)
 
 
-def remove_log_links(pod_logs: Path) -> None:
-    """Delete the links to pods' logs that the kubelet makes outside of its folder."""
-    if not _LEGACY_LOGS.is_dir():
-        return
-    for link in _LEGACY_LOGS.iterdir():
+def remove_kubelet_leftovers(pod_logs: Path) -> None:
+    """Delete what the kubelet makes outside of its own folder: links to pods' logs, a socket."""
+    links = _LEGACY_LOGS.iterdir() if _LEGACY_LOGS.is_dir() else ()
+    for link in links:
         if link.is_symlink() and link.readlink().is_relative_to(pod_logs):
             link.unlink()
-    _rmdir(_LEGACY_LOGS)
+    (_DEVICE_PLUGINS / "kubelet.sock").unlink(missing_ok=True)
+    for folder in (_LEGACY_LOGS, _DEVICE_PLUGINS, _DEVICE_PLUGINS.parent):
+        _rmdir(folder)
 
 
 def _rmdir(folder: str | Path) -> None:

@@ -93,7 +93,7 @@ class Node:
             machine.remove_bridge()
             machine.remove_rules()
             machine.remove_pod_cgroups()
-            machine.remove_log_links(self._folders.pod_logs)
+            machine.remove_kubelet_leftovers(self._folders.pod_logs)
             shutil.rmtree(RUN_FOLDER, ignore_errors=True)
             self._delete_state()
         self._report("cluster is gone")
@@ -174,7 +174,34 @@ class Node:
         network = self._folders.config / "cni" / "modelyard.conflist"
         write_if_changed(network, config.cni(settings, self._folders))
         command = [str(binaries["containerd"]), f"--config={file}"]
+        self._run_containerd(command, file)
+        if not (self._state / "kubelet").exists() and self._forget_containers():
+            # It must not go on with what it has read of the cluster before.
+            self._processes.stop("containerd")
+            self._run_containerd(command, file)
+
+    def _run_containerd(self, command: list[str], file: Path) -> None:
         self._processes.ensure("containerd", command, configuration=[file])
+
+        def answers() -> bool:
+            self._processes.require("containerd")
+            try:
+                self._ctr("version")
+            except ClusterError:
+                return False
+            return True
+
+        wait_until(answers, "containerd", seconds=30)
+
+    def _forget_containers(self) -> bool:
+        """Delete the containers of an earlier cluster, of which only the images are kept."""
+        containers = self._ctr("containers", "list", "--quiet").split()
+        sandboxes = [row.split()[0] for row in self._ctr("sandboxes", "list").splitlines()[1:]]
+        if containers:
+            self._ctr("containers", "rm", *containers)
+        if sandboxes:
+            self._ctr("sandboxes", "rm", "--force", *sandboxes)
+        return bool(containers or sandboxes)
 
     def _start_controllers(self, plane: ControlPlane, settings: Settings, binaries: dict[str, Path]) -> None:
         access = self._kubeconfig(plane, "controller-manager", "system:kube-controller-manager")
@@ -201,7 +228,8 @@ class Node:
         command = [str(binaries["kube-proxy"]), f"--config={file}"]
         self._processes.ensure("kube-proxy", command, configuration=[file, access])
 
-        _kubectl(plane, binaries, "apply", "--server-side", f"--filename={_COREDNS_ACCESS}")
+        kubectl = [str(binaries["kubectl"]), f"--kubeconfig={plane.kubeconfig}"]
+        _run([*kubectl, "apply", "--server-side", f"--filename={_COREDNS_ACCESS}"])
         access = self._kubeconfig(plane, "coredns", "system:coredns")
         file = self._folders.config / "Corefile"
         write_if_changed(file, config.corefile(settings, access, Path("/etc/resolv.conf").read_text()))
@@ -247,12 +275,9 @@ class Node:
         self._state.rmdir()
 
     def _ctr(self, *arguments: str) -> str:
-        ctr = tools.path_of("ctr")
-        command = [str(ctr), f"--address={config.CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClusterError(f"ctr {' '.join(arguments)}: {done.stderr.strip()}; is the cluster up?")
-        return done.stdout
+        return _run(
+            [str(tools.path_of("ctr")), f"--address={config.CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
+        )
 
 
 def node(report: Report) -> Node:
@@ -264,11 +289,11 @@ def _plane(state: Path, settings: Settings) -> ControlPlane:
     return ControlPlane(state, settings.address, _API_PORT, settings.service_cidr, nodes=True)
 
 
-def _kubectl(plane: ControlPlane, binaries: dict[str, Path], *arguments: str) -> None:
-    command = [str(binaries["kubectl"]), f"--kubeconfig={plane.kubeconfig}", *arguments]
+def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}; is the cluster up?")
+    return done.stdout
 
 
 def _node_is_ready(api: Api) -> bool:

@@ -1,17 +1,16 @@
 """Build what has changed, load what the cluster does not have."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 from dev.cluster import backend, tools
-from dev.cluster.paths import REPOSITORY, Report
-from dev.images import base, builder, dependencies
+from dev.cluster.paths import REPOSITORY, Report, cache_dir, locked
+from dev.images import base, builder, packages
 from dev.images.builder import Build
 from dev.images.catalogue import PYTHON_IMAGES, Image, content_hash, dockerfile, package_files
 
 
 def build(names: Sequence[str], report: Report) -> list[Image]:
-    """Build images of which no archive has the present content.
+    """Build the images of which there is no archive with the present content.
 
     Args:
         names: of ALL_IMAGES.
@@ -20,22 +19,8 @@ def build(names: Sequence[str], report: Report) -> list[Image]:
     Raises:
         ClusterError: a tool is missing, or a build failed.
     """
-    arguments = {} if builder.uses_docker() else {"BASE": base.ensure(report)}
-    images = []
-    for name in names:
-        image = describe(name, arguments)
-        if not image.archive.exists():
-            recipe = Build(
-                image.names,
-                dockerfile(name),
-                REPOSITORY,
-                _contexts(name, report),
-                arguments if name in PYTHON_IMAGES else {},
-            )
-            builder.build(recipe, image.archive, report)
-            _delete_older(image)
-        images.append(image)
-    return images
+    with locked(cache_dir() / "images.lock", report, "another build of images"):
+        return [_ensure(name, report) for name in names]
 
 
 def load(images: Iterable[Image], report: Report) -> None:
@@ -50,22 +35,37 @@ def load(images: Iterable[Image], report: Report) -> None:
         cluster.tag(name, development_name)
 
 
-def describe(name: str, arguments: dict[str, str]) -> Image:
-    """Return the version of an image that the working tree makes."""
-    parts = [dockerfile(name).read_text(), "docker" if builder.uses_docker() else "buildah"]
-    if name in PYTHON_IMAGES:
-        files = [*package_files(), dependencies.requirements(name)]
-        return Image(name, content_hash([*parts, *arguments.values()], files, REPOSITORY))
-    return Image(name, content_hash([*parts, str(tools.path_of("versitygw"))], [], REPOSITORY))
+def _ensure(name: str, report: Report) -> Image:
+    return _python_image(name, report) if name in PYTHON_IMAGES else _s3_image(report)
 
 
-def _contexts(name: str, report: Report) -> dict[str, Path]:
-    if name in PYTHON_IMAGES:
-        return {"dependencies": dependencies.ensure(name, report)}
-    return {"binaries": tools.ensure(["versitygw"], report)["versitygw"].parent}
+def _python_image(name: str, report: Report) -> Image:
+    arguments = {} if builder.uses_docker() else {"BASE": base.ensure(report)}
+    parts = [dockerfile(name).read_text(), *arguments.values()]
+    below = content_hash(parts, [packages.requirements(name)], REPOSITORY)
+    image = Image(name, content_hash([below], package_files(), REPOSITORY))
+    if not image.archive.exists():
+        dependencies = f"localhost/modelyard-{name}-dependencies:{below}"
+        if not builder.exists(dependencies):
+            contexts = {"packages": packages.ensure(name, report)}
+            stage = Build([dependencies], dockerfile(name), REPOSITORY, contexts, arguments, target="dependencies")
+            builder.build(stage, None, report)
+        _build(image, {"DEPENDENCIES": dependencies}, report)
+    return image
 
 
-def _delete_older(image: Image) -> None:
+def _s3_image(report: Report) -> Image:
+    binary = tools.ensure(["versitygw"], report)["versitygw"]
+    image = Image("s3", content_hash([dockerfile("s3").read_text(), str(binary)], [], REPOSITORY))
+    if not image.archive.exists():
+        contexts = {"binaries": binary.parent}
+        builder.build(Build(image.names, dockerfile("s3"), REPOSITORY, contexts), image.archive, report)
+    return image
+
+
+def _build(image: Image, arguments: Mapping[str, str], report: Report) -> None:
+    recipe = Build(image.names, dockerfile(image.name), REPOSITORY, arguments=arguments)
+    builder.build(recipe, image.archive, report)
     for archive in image.archive.parent.glob(f"modelyard-{image.name}-*.tar"):
         if archive != image.archive:
             archive.unlink()

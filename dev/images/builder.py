@@ -23,6 +23,7 @@ class Build:
         context: the folder that COPY reads.
         contexts: further folders, for `COPY --from=<name>`.
         arguments: of the recipe (ARG).
+        target: the stage to stop at.
     """
 
     names: Sequence[str]
@@ -30,6 +31,7 @@ class Build:
     context: Path
     contexts: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
 
 
 def uses_docker() -> bool:
@@ -50,6 +52,7 @@ def build(what: Build, archive: Path | None, report: Report) -> None:
         *(part for name in what.names for part in ("--tag", name)),
         *(part for name, path in what.contexts.items() for part in ("--build-context", f"{name}={path}")),
         *(part for name, value in what.arguments.items() for part in ("--build-arg", f"{name}={value}")),
+        *(("--target", what.target) if what.target else ()),
         str(what.context),
     ]
     if uses_docker():

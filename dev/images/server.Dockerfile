@@ -1,8 +1,13 @@
 ARG BASE=python:3.11-slim-bookworm
-FROM ${BASE}
-COPY --from=dependencies . /opt/modelyard/dependencies
+# Or the name of an image that an earlier build has made of that stage.
+ARG DEPENDENCIES=dependencies
+
+FROM ${BASE} AS dependencies
+COPY --from=packages . /opt/modelyard/dependencies
 # Hash-checked bytecode stays valid whatever an image builder does to the files' times.
 RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/modelyard/dependencies"]
+
+FROM ${DEPENDENCIES}
 COPY operator/modelyard /opt/modelyard/package/modelyard
 RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/modelyard/package"]
 ENV PYTHONPATH=/opt/modelyard/package:/opt/modelyard/dependencies PYTHONUNBUFFERED=1

@@ -1,4 +1,4 @@
-"""The table of rights: what each part of Modelyard may do, and why. The charts' roles and docs/security.md come from it."""
+"""The table of rights: what each part may do, and why. The charts' roles and docs/security.md come from it."""
 
 from dataclasses import dataclass
 
@@ -48,8 +48,8 @@ OPERATOR = (
     Right(
         group=GROUP,
         resources=("modelversions",),
-        verbs=("create", "patch"),
-        reason="to record the version that a run made",
+        verbs=("create",),
+        reason="to record the version that a run made; it is never changed",
     ),
     Right(
         group=GROUP,
@@ -66,8 +66,8 @@ OPERATOR = (
     Right(
         group="batch",
         resources=("jobs",),
-        verbs=(*READ, "create", "delete"),
-        reason="to run steps; a Job is never changed once it is made",
+        verbs=(*READ, "create", "patch", "delete"),
+        reason="to run steps, and to suspend them",
     ),
     Right(
         group="apps",
@@ -96,11 +96,16 @@ OPERATOR = (
     Right(
         group="",
         resources=("configmaps",),
-        verbs=("get", "update", "patch"),
+        verbs=("get", "patch"),
         names=(VERSIONS_CONFIG_MAP,),
         reason="to give each version a number that was never used before",
     ),
-    Right(group="", resources=("events",), verbs=("create", "patch"), reason="to tell people about changes"),
+    Right(
+        group="",
+        resources=("events",),
+        verbs=("list", "create", "patch"),
+        reason="to tell people about changes, and to find out why a Job has no pod",
+    ),
 )
 """The operator in the namespaces that it serves."""
 
@@ -114,7 +119,7 @@ LEADER = (
     Right(
         group="coordination.k8s.io",
         resources=("leases",),
-        verbs=("get", "update", "patch"),
+        verbs=("get", "update"),
         names=("modelyard-operator",),
         reason="to elect a leader",
     ),
@@ -131,8 +136,8 @@ AGENT = (
     Right(
         group=GROUP,
         resources=("observations",),
-        verbs=(*READ, "create", "update", "patch", "delete"),
-        reason="to report what it sees",
+        verbs=(*READ, "create", "patch"),
+        reason="to report what it sees; an Observation goes with its subject",
     ),
 )
 """A tenant's agent in its namespace."""

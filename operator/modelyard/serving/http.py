@@ -33,6 +33,8 @@ _PHRASES: Final = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
+# Requests that are on their way when idle connections are about to be closed get this long to arrive.
+_ARRIVING_SECONDS: Final = 0.05
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _log = logging.getLogger(__name__)
@@ -115,6 +117,8 @@ class Connections:
     async def finish(self, seconds: float) -> None:
         """Close idle connections, wait for the answers under way, and cut off what is left after `seconds`."""
         self.drain()
+        if self._open and seconds > 0:
+            await asyncio.sleep(_ARRIVING_SECONDS)
         for connection in list(self._open):
             if connection.phase is _Phase.IDLE:
                 connection.close()

@@ -64,9 +64,9 @@ class RequestParser:
         self._begun_in_chunk = False
         self._reset(Receiving.NOTHING)
 
-    def _reset(self, receiving: Receiving) -> None:
+    def _reset(self, receiving: Receiving, target: bytes = b"") -> None:
         self.receiving = receiving
-        self.target = b""
+        self.target = target
         self.continue_due = False
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -98,6 +98,8 @@ class RequestParser:
         """End parsing with this answer (the first one stays)."""
         if self.refusal is None:
             self.refusal = problem(status, message, headers)
+            self._give_back(self._body_bytes)
+            self._reset(self.receiving, self.target)
 
     def release(self, request: Request) -> None:
         """The request has been answered: its body is no longer held."""

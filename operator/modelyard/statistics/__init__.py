@@ -1,1 +1,1 @@
-"""Statistics on numpy arrays: metrics, intervals, verdicts, histograms. Pure: no I/O, no clock, no hidden randomness."""
+"""Statistics on numpy arrays: metrics, intervals, verdicts, histograms. No I/O, no clock, no hidden randomness."""

@@ -37,9 +37,7 @@ class Bootstrap:
 
     def difference(self, model: int, other: int) -> Interval | None:
         """Return the interval of a model's value less the other's on the same rows; None when it is undefined."""
-        return _interval(
-            self.points[model] - self.points[other], self.deviations[:, model] - self.deviations[:, other]
-        )
+        return _interval(self.points[model] - self.points[other], self.deviations[:, model] - self.deviations[:, other])
 
 
 def bootstrap(metric: Metric, models: Sequence[Predicted], *, seed: int) -> Bootstrap:

@@ -31,14 +31,14 @@ def quantile_edges(values: Floats, bins: int = BINS) -> Floats:
     finite = np.sort(values[np.isfinite(values)])
     if not len(finite):
         return np.zeros(2)
-    distinct, first, counts = np.unique(finite, return_index=True, return_counts=True)
+    distinct, counts = np.unique(finite, return_counts=True)
     if len(distinct) == 1:
         return np.repeat(distinct, 2)
     cuts = finite[(np.arange(bins) * len(finite)) // bins]
     heavy = np.flatnonzero(counts * bins >= len(finite))
     after = distinct[np.minimum(heavy + 1, len(distinct) - 1)]
     edges = np.unique(np.concatenate([cuts, distinct[heavy], after, distinct[[0, -1]]]))
-    if heavy[-1:] == len(distinct) - 1:
+    if len(heavy) and heavy[-1] == len(distinct) - 1:
         # The last bin is closed, so the greatest value stands alone only beneath an edge of its own.
         edges = np.append(edges, np.nextafter(np.float32(distinct[-1]), np.float32(np.inf)).astype(np.float64))
     return edges
@@ -53,9 +53,7 @@ def histogram(values: Floats, edges: Floats) -> Histogram:
     bins = len(edges) - 1
     positions = np.minimum(np.searchsorted(edges, inside, side="right") - 1, bins - 1)
     counts = np.bincount(positions, minlength=bins)
-    return Histogram(
-        tuple(map(float, edges)), tuple(map(int, counts)), below, above, int(missing.sum())
-    )
+    return Histogram(tuple(map(float, edges)), tuple(map(int, counts)), below, above, int(missing.sum()))
 
 
 def most_frequent(values: NDArray[np.str_], limit: int) -> tuple[tuple[str, int], ...]:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.api.v1alpha1.trainingrun import Goal, Metric
+from modelyard.api.v1alpha1.trainingrun import Metric
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -20,13 +20,6 @@ Weighted: TypeAlias = Callable[[Floats], float]
 
 CLASSIFICATION: Final = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.ACCURACY, Metric.F1)
 REGRESSION: Final = (Metric.MEAN_ABSOLUTE_ERROR, Metric.ROOT_MEAN_SQUARED_ERROR, Metric.R2)
-GOALS: Final = {
-    metric: Goal.MINIMIZE
-    if metric in (Metric.LOG_LOSS, Metric.MEAN_ABSOLUTE_ERROR, Metric.ROOT_MEAN_SQUARED_ERROR)
-    else Goal.MAXIMIZE
-    for metric in Metric
-}
-"""Which direction of each metric is better."""
 
 _LEAST_PROBABILITY: Final = float(np.finfo(np.float32).eps)
 _BINARY: Final = 2

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from modelyard.steps import termination, workspace
 from modelyard.steps.workspace import SourceSpec
-from modelyard.storage.errors import DiskFull, InvalidSource
+from modelyard.storage.errors import InvalidSource
 from modelyard.storage.retry import Patience
 from modelyard.storage.sources import fetch_source, list_source
 

@@ -1,6 +1,7 @@
 """The program of the container `publish`: keeps what a step's user code left, under the digest of its bytes."""
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelyard.steps import termination, workspace
-from modelyard.steps.metrics import parse_metrics
+from modelyard.steps.metric_lines import parse_metrics
 from modelyard.storage.blobs import BlobWriter, PublishedTree
 from modelyard.storage.errors import OutputRefused
 from modelyard.storage.objects import STORE_URI, ObjectStore
@@ -17,7 +18,7 @@ from modelyard.storage.retry import Patience
 from modelyard.storage.trees import LocalFile, open_beneath, scan_output
 
 MODEL_OUTPUT: Final = "model"
-MAX_METRICS_BYTES: Final = 64 * 1024 * 1024
+MAX_METRICS_BYTES: Final = 16 * 1024 * 1024
 REASONS: Final = {
     **{
         reason: reason
@@ -80,15 +81,12 @@ def read_metrics(path: Path) -> Mapping[str, str]:
         OutputRefused: the file is a link, special, or too large.
     """
     with suppress(FileNotFoundError), open_beneath(path.parent, path.name) as descriptor:
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
-            data = file.read(MAX_METRICS_BYTES + 1)
-        if len(data) > MAX_METRICS_BYTES:
+        if os.fstat(descriptor).st_size > MAX_METRICS_BYTES:
             raise OutputRefused(f"'{path.name}': must be at most {MAX_METRICS_BYTES} bytes")
-        metrics, refused = parse_metrics(data.splitlines())
+        with open(descriptor, "rb", closefd=False) as lines:
+            metrics, refused = parse_metrics(lines)
         if refused:
-            _LOG.warning(
-                '%s: %d lines are not {"name": <text>, "value": <number>} and were skipped', path.name, refused
-            )
+            _LOG.warning('%s: %d lines were skipped: not {"name": <text>, "value": <number>}', path.name, refused)
         return metrics
     return {}
 

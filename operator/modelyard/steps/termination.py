@@ -19,8 +19,8 @@ _LOG: Final = logging.getLogger(__name__)
 def run(main: Callable[[], Mapping[str, Any]], reasons: Mapping[str, str]) -> NoReturn:
     """Run a container's program and end the process.
 
-    What `main` returns becomes the termination message, exit 0. An error that has a `reason` becomes
-    `{"reason", "message"}`, exit 1; any other error is a defect: its traceback is logged, the reason is `InternalError`.
+    What `main` returns becomes the termination message, exit 0. An error with a `reason` becomes
+    `{"reason", "message"}`, exit 1. Any other error is a defect: its traceback is logged, its reason `InternalError`.
 
     Args:
         main: the program.

@@ -19,7 +19,7 @@ PIECE_BYTES: Final = 16 * 1024 * 1024
 """A create-only write holds its object in memory, so larger files are kept in pieces of this size."""
 WORKERS: Final = 8
 
-_PROBE: Final = "blobs/create-only-probe"
+PROBE_KEY: Final = "blobs/create-only-probe"
 _LOG: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def conditional_create_supported(store: Store) -> bool:
     """Ask the server itself whether it honours create-only writes; some ignore the condition and overwrite."""
     for _ in range(2):
         try:
-            store.put_if_absent(_PROBE, b"modelyard")
+            store.put_if_absent(PROBE_KEY, b"modelyard")
         except AlreadyExists:
             return True
     _LOG.warning(

@@ -15,6 +15,10 @@ class InvalidSource(StorageError):  # noqa: N818 - errors here are named like th
     reason = "InvalidSource"
 
 
+class InvalidManifest(InvalidSource):
+    """A manifest, or a path or file list that is to become one, breaks the rules."""
+
+
 class ObjectNotFound(StorageError):  # noqa: N818
     """There is no such object, bucket or prefix."""
 

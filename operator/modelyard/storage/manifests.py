@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelyard.storage.errors import InvalidSource
+from modelyard.storage.errors import InvalidManifest
 
 SCHEMA: Final = "modelyard.dev/manifest/v1"
 MAX_FILES: Final = 100_000
@@ -39,7 +39,7 @@ class Manifest:
         """Return the manifest of these files, in any order.
 
         Raises:
-            InvalidSource: a path, digest or size is not allowed, or there are too many.
+            InvalidManifest: a path, digest or size is not allowed, or there are too many.
         """
         ordered = tuple(sorted(files))
         _check(ordered)
@@ -71,17 +71,17 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest that may come from anyone.
 
     Raises:
-        InvalidSource: it is not the canonical JSON of an allowed manifest.
+        InvalidManifest: it is not the canonical JSON of an allowed manifest.
     """
     if len(data) > MAX_MANIFEST_BYTES:
-        raise InvalidSource(f"manifest must be at most {MAX_MANIFEST_BYTES} bytes, is {len(data)}")
+        raise InvalidManifest(f"manifest must be at most {MAX_MANIFEST_BYTES} bytes, is {len(data)}")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        raise InvalidSource("manifest must be JSON") from None
+        raise InvalidManifest("manifest must be JSON") from None
     manifest = Manifest.of(_entries(document))
     if manifest.to_json() != data:
-        raise InvalidSource(f"manifest must be canonical JSON of the schema '{SCHEMA}', sorted by path")
+        raise InvalidManifest(f"manifest must be canonical JSON of the schema '{SCHEMA}', sorted by path")
     return manifest
 
 
@@ -89,24 +89,24 @@ def check_path(path: str) -> None:
     """Check a path that will be written beneath a folder.
 
     Raises:
-        InvalidSource: it is not a plain relative POSIX path of bounded length.
+        InvalidManifest: it is not a plain relative POSIX path of bounded length.
     """
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
-        raise InvalidSource(f"path {path!r} must be UTF-8") from None
+        raise InvalidManifest(f"path {path!r} must be UTF-8") from None
     if len(encoded) > _MAX_PATH_BYTES or any(len(name.encode()) > _MAX_NAME_BYTES for name in path.split("/")):
-        raise InvalidSource(
+        raise InvalidManifest(
             f"path {path[:80]!r}… must be at most {_MAX_PATH_BYTES} bytes with names of {_MAX_NAME_BYTES}"
         )
     if _CONTROL.search(path) or any(name in ("", ".", "..") for name in path.split("/")):
-        raise InvalidSource(f"path {path!r} must be relative, without '.', '..', empty names and control characters")
+        raise InvalidManifest(f"path {path!r} must be relative, without '.', '..', empty names and control characters")
 
 
 def _entries(document: Any) -> list[FileEntry]:
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, list) or len(files) > MAX_FILES:
-        raise InvalidSource(f"manifest must have a list 'files' of at most {MAX_FILES}")
+        raise InvalidManifest(f"manifest must have a list 'files' of at most {MAX_FILES}")
     return [_entry(file) for file in files]
 
 
@@ -115,21 +115,21 @@ def _entry(file: Any) -> FileEntry:
         case {"path": str(path), "sha256": str(sha256), "size": int(size)} if not isinstance(size, bool):
             return FileEntry(path, sha256, size)
         case _:
-            raise InvalidSource("manifest must have 'path', 'sha256' and 'size' for every file")
+            raise InvalidManifest("manifest must have 'path', 'sha256' and 'size' for every file")
 
 
 def _check(files: tuple[FileEntry, ...]) -> None:
     if len(files) > MAX_FILES:
-        raise InvalidSource(f"a tree must have at most {MAX_FILES} files, has {len(files)}")
+        raise InvalidManifest(f"a tree must have at most {MAX_FILES} files, has {len(files)}")
     for file in files:
         check_path(file.path)
         if not _HEX.fullmatch(file.sha256):
-            raise InvalidSource(f"path {file.path!r}: sha256 must be 64 lower-case hexadecimal digits")
+            raise InvalidManifest(f"path {file.path!r}: sha256 must be 64 lower-case hexadecimal digits")
         if not 0 <= file.size <= MAX_BYTES:
-            raise InvalidSource(f"path {file.path!r}: size must be from 0 to {MAX_BYTES}")
+            raise InvalidManifest(f"path {file.path!r}: size must be from 0 to {MAX_BYTES}")
     paths = {file.path for file in files}
     folders = {path[: match.start()] for path in paths for match in re.finditer("/", path)}
     if len(paths) < len(files) or paths & folders:
-        raise InvalidSource("a tree must name every file once, and no file may be a folder of another")
+        raise InvalidManifest("a tree must name every file once, and no file may be a folder of another")
     if sum(file.size for file in files) > MAX_BYTES:
-        raise InvalidSource(f"a tree must have at most {MAX_BYTES} bytes")
+        raise InvalidManifest(f"a tree must have at most {MAX_BYTES} bytes")

@@ -209,7 +209,7 @@ def _client(timeout: timedelta) -> "ClientConfig":
     }
 
 
-def _info(meta: obstore.ObjectMeta) -> ObjectInfo:
+def _info(meta: "obstore.ObjectMeta") -> ObjectInfo:
     return ObjectInfo(meta["path"], meta["size"], meta["e_tag"], meta["version"], meta["last_modified"])
 
 

@@ -1,4 +1,4 @@
-"""The result of a step as the operator reads it: from the termination message, or from `result.json` if that is gone."""
+"""The result of a step as the operator reads it: in the termination message or, when that is gone, in the store."""
 
 import json
 from collections.abc import Mapping

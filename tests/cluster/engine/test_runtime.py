@@ -6,12 +6,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.support.controlplane import ClusterAccess, free_port
+from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.waiting import wait_until
 from tests.support.widgets import widget
 
@@ -24,7 +26,7 @@ LEASE = "lease.coordination.k8s.io/modelyard-operator"
 class Operator:
     """One operator process."""
 
-    def __init__(self, plane: ClusterAccess, namespace: str, identity: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, identity: str, log: Path) -> None:
         self.port = free_port()
         self.log = log
         settings = {
@@ -32,7 +34,7 @@ class Operator:
             "WATCH_NAMESPACES": namespace,
             "TRAINER_IMAGE": "unused",
             "SERVER_IMAGE": "unused",
-            "KUBECONFIG": str(plane.kubeconfig),
+            "KUBECONFIG": str(kubeconfig),
             "IDENTITY": identity,
             "BIND_ADDRESS": "127.0.0.1",
             "PORT": str(self.port),
@@ -41,12 +43,13 @@ class Operator:
             "LEASE_RETRY_SECONDS": "1",
             "LOG_LEVEL": "DEBUG",
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.widget_operator"],
-            env={**os.environ, **{f"MODELYARD_{key}": value for key, value in settings.items()}},
-            cwd=ROOT,
-            stderr=log.open("wb"),
-        )
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.widget_operator"],
+                env={**os.environ, **{f"MODELYARD_{key}": value for key, value in settings.items()}},
+                cwd=ROOT,
+                stderr=stderr,
+            )
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -74,16 +77,30 @@ class Operator:
             if verb in {"create", "apply", "update", "delete"} and resource != "leases"
         )
 
+    def passes(self) -> int:
+        return sum(record["message"] == "pass ended" for record in self.records())
+
     def records(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
+class Start(Protocol):
+    def __call__(self, identity: str, kubeconfig: Path | None = None) -> Operator: ...
+
+
 @pytest.fixture
-def start(widget_plane: ClusterAccess, namespace: str, tmp_path: Path) -> Iterator[Callable[[str], Operator]]:
+def proxy(widget_plane: ClusterAccess, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(widget_plane, tmp_path) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def start(widget_plane: ClusterAccess, namespace: str, tmp_path: Path) -> Iterator[Start]:
     operators: list[Operator] = []
 
-    def starter(identity: str) -> Operator:
-        operator = Operator(widget_plane, namespace, identity, tmp_path / f"{identity}.log")
+    def starter(identity: str, kubeconfig: Path | None = None) -> Operator:
+        log = tmp_path / f"{identity}.log"
+        operator = Operator(kubeconfig or widget_plane.kubeconfig, namespace, identity, log)
         operators.append(operator)
         return operator
 
@@ -95,39 +112,39 @@ def start(widget_plane: ClusterAccess, namespace: str, tmp_path: Path) -> Iterat
 
 def ready(plane: ClusterAccess, namespace: str, name: str = "one", text: str = "hello") -> bool:
     found = json.loads(plane.kubectl("get", "widget", name, "-n", namespace, "-o", "json"))
-    return found.get("status", {}).get("text") == text
+    return bool(found.get("status", {}).get("text") == text)
 
 
 def holder(plane: ClusterAccess, namespace: str) -> str:
     return plane.kubectl("get", LEASE, "-n", namespace, "-o", "jsonpath={.spec.holderIdentity}", check=False)
 
 
-def test_operator_converges_and_then_writes_nothing(
-    widget_plane: ClusterAccess, namespace: str, start: Callable[[str], Operator]
-) -> None:
+def test_operator_converges_and_then_writes_nothing(widget_plane: ClusterAccess, namespace: str, start: Start) -> None:
     widget_plane.apply(widget(namespace, "one"), namespace=namespace)
     operator = start("a")
     operator.wait_ready()
     wait_until(lambda: ready(widget_plane, namespace), seconds=20, what="status")
     wait_until(lambda: operator.writes() == 4, seconds=5, what="job, config map, status, event")
 
+    passes = operator.passes()
     widget_plane.kubectl("annotate", "widget", "one", "-n", namespace, "seen=yes")
-    passes = len(operator.records())
-    wait_until(lambda: len(operator.records()) > passes, seconds=10, what="another pass")
+    wait_until(lambda: operator.passes() > passes, seconds=10, what="another pass")
     assert operator.writes() == 4
     assert operator.get("/livez") == (200, "ok\n")
     assert 'modelyard_resources{kind="Widget",ready="True"} 1.0' in operator.get("/metrics")[1]
 
 
 def test_operator_repairs_a_child_that_was_deleted_or_changed(
-    widget_plane: ClusterAccess, namespace: str, start: Callable[[str], Operator]
+    widget_plane: ClusterAccess, namespace: str, start: Start
 ) -> None:
     widget_plane.apply(widget(namespace, "one"), namespace=namespace)
     start("a")
     wait_until(lambda: ready(widget_plane, namespace), seconds=30, what="status")
 
     def text() -> str:
-        return widget_plane.kubectl("get", "configmap", "one", "-n", namespace, "-o", "jsonpath={.data.text}", check=False)
+        return widget_plane.kubectl(
+            "get", "configmap", "one", "-n", namespace, "-o", "jsonpath={.data.text}", check=False
+        )
 
     widget_plane.kubectl("delete", "configmap", "one", "-n", namespace)
     wait_until(lambda: text() == "hello", seconds=10, what="the config map again")
@@ -136,7 +153,7 @@ def test_operator_repairs_a_child_that_was_deleted_or_changed(
 
 
 def test_operator_ends_a_running_pass_and_releases_the_lease_when_it_is_stopped(
-    widget_plane: ClusterAccess, namespace: str, start: Callable[[str], Operator]
+    widget_plane: ClusterAccess, namespace: str, start: Start
 ) -> None:
     operator = start("a")
     operator.wait_ready()
@@ -153,7 +170,7 @@ def test_operator_ends_a_running_pass_and_releases_the_lease_when_it_is_stopped(
 
 
 def test_standby_takes_over_from_a_leader_that_was_killed(
-    widget_plane: ClusterAccess, namespace: str, start: Callable[[str], Operator]
+    widget_plane: ClusterAccess, namespace: str, start: Start
 ) -> None:
     first = start("first")
     wait_until(first.is_leading, seconds=30, what="leadership")
@@ -168,13 +185,61 @@ def test_standby_takes_over_from_a_leader_that_was_killed(
     wait_until(lambda: ready(widget_plane, namespace), seconds=10, what="status")
 
 
-def test_operator_exits_when_it_loses_the_lease(
-    widget_plane: ClusterAccess, namespace: str, start: Callable[[str], Operator]
-) -> None:
+def test_operator_exits_when_it_loses_the_lease(widget_plane: ClusterAccess, namespace: str, start: Start) -> None:
     operator = start("a")
     wait_until(operator.is_leading, seconds=30, what="leadership")
 
-    widget_plane.kubectl("patch", LEASE, "-n", namespace, "--type=merge", "--patch", '{"spec":{"holderIdentity":"thief"}}')
+    widget_plane.kubectl(
+        "patch", LEASE, "-n", namespace, "--type=merge", "--patch", '{"spec":{"holderIdentity":"thief"}}'
+    )
 
     assert operator.process.wait(timeout=15) == 1
     assert operator.records()[-1]["message"] == "leadership is lost"
+
+
+@pytest.mark.parametrize("fault", [409, 429, 500, "dropped", "lost"])
+def test_operator_converges_when_every_write_fails_once(
+    widget_plane: ClusterAccess, namespace: str, start: Start, proxy: FaultProxy, fault: Fault
+) -> None:
+    proxy.fail_each_once(fault)
+    for name in ("one", "two"):
+        widget_plane.apply(widget(namespace, name), namespace=namespace)
+
+    operator = start("a", proxy.kubeconfig)
+
+    for name in ("one", "two"):
+        wait_until(lambda name=name: ready(widget_plane, namespace, name), seconds=30, what="status")  # type: ignore[misc]  # bound early
+    jobs = widget_plane.kubectl("get", "jobs", "-n", namespace, "-o", "name").split()
+    assert jobs == ["job.batch/one-1", "job.batch/two-1"]
+    assert proxy.injected >= 7
+    assert operator.process.poll() is None
+
+
+def test_operator_waits_for_kinds_that_are_not_installed_yet(
+    widget_plane: ClusterAccess, namespace: str, start: Start, proxy: FaultProxy
+) -> None:
+    proxy.fail("GET", "/apis/engine.test", 404, times=3)
+    widget_plane.apply(widget(namespace, "one"), namespace=namespace)
+    operator = start("a", proxy.kubeconfig)
+    wait_until(lambda: ready(widget_plane, namespace), seconds=30, what="status")
+
+    widget_plane.apply(widget(namespace, "one", "seen by the watch"), namespace=namespace)
+    wait_until(lambda: ready(widget_plane, namespace, text="seen by the watch"), seconds=10, what="the new text")
+    assert operator.process.poll() is None
+
+
+def test_operator_sees_changes_and_deletions_that_happened_while_no_watch_worked(
+    widget_plane: ClusterAccess, namespace: str, start: Start, proxy: FaultProxy
+) -> None:
+    widget_plane.apply(widget(namespace, "one"), namespace=namespace)
+    operator = start("a", proxy.kubeconfig)
+    wait_until(lambda: ready(widget_plane, namespace), seconds=30, what="status")
+    proxy.fail("GET", "watch=true", 503, times=4)
+    proxy.fail("GET", "watch=true", 410, times=2)
+    proxy.cut_watches()
+    widget_plane.kubectl("delete", "configmap", "one", "-n", namespace)
+    widget_plane.apply(widget(namespace, "one", "changed unseen"), namespace=namespace)
+    wait_until(lambda: ready(widget_plane, namespace, text="changed unseen"), seconds=30, what="the new text")
+    text = ("get", "configmap", "one", "-n", namespace, "-o", "jsonpath={.data.text}")
+    wait_until(lambda: widget_plane.kubectl(*text) == "changed unseen", seconds=5, what="the config map")
+    assert operator.process.poll() is None

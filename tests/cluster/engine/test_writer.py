@@ -146,9 +146,7 @@ async def test_writer_does_not_write_the_status_of_a_successor_of_the_same_name(
         await writer.execute(parent, Plan(status={"text": "old"}))
 
 
-async def test_writer_ends_quietly_when_the_object_is_gone(
-    client: KubeClient, writer: Writer, namespace: str
-) -> None:
+async def test_writer_ends_quietly_when_the_object_is_gone(client: KubeClient, writer: Writer, namespace: str) -> None:
     parent = await stored_widget(client, namespace)
     await client.delete(ref_of(parent))
 

@@ -101,8 +101,9 @@ def _examples(model: bytes) -> dict[str, Any]:
     inputs = request_tensors(EXAMPLE_ROWS)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     feeds = {
-        tensor["name"]: np.array(tensor["data"], dtype=np.float32 if tensor["datatype"] == "FP32" else object)
-        .reshape(tensor["shape"])
+        tensor["name"]: np.array(tensor["data"], dtype=np.float32 if tensor["datatype"] == "FP32" else object).reshape(
+            tensor["shape"]
+        )
         for tensor in inputs
     }
     label, probabilities = session.run(["label", "probabilities"], feeds)

@@ -123,7 +123,9 @@ def _rewritten(node: Schema) -> Schema:
         exclusive = f"exclusive{bound.capitalize()}"
         if exclusive in result:
             result |= {bound: result[exclusive], exclusive: True}
-    if result.get("additionalProperties") is False:
+    if result.get("additionalProperties") is True:
+        result["additionalProperties"] = {}
+    elif result.get("additionalProperties") is False:
         del result["additionalProperties"]
     return result
 

@@ -95,4 +95,4 @@ def _load(kubeconfig: str | None) -> client.Configuration:
 
 def _authorization(configuration: client.Configuration) -> str | None:
     header: str | None = configuration.get_api_key_with_prefix("BearerToken")
-    return header or configuration.get_basic_auth_token() or None
+    return header

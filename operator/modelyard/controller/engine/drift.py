@@ -1,7 +1,8 @@
 """Whether a live object still has everything that was asked for. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from modelyard.controller.engine.manifests import Json
 
@@ -39,6 +40,10 @@ _SUFFIXES = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
+
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)(?P<suffix>[numkMGTPE]?|[KMGTPE]i)"
+)
 
 
 def contains(live: Json, desired: Json, *, quantity: bool = False) -> bool:
@@ -104,9 +109,5 @@ def _same_quantity(live: Json, desired: Json) -> bool:
 
 def parse_quantity(text: str) -> Decimal | None:
     """The number that a Kubernetes quantity such as `1500m`, `2Gi` or `1e3` stands for; None if it is none."""
-    number = text.rstrip("numkKMGTPEi") if not text[-1:].isdigit() else text
-    suffix = text[len(number) :]
-    try:
-        return Decimal(number) * _SUFFIXES[suffix]
-    except (InvalidOperation, KeyError):
-        return None
+    match = _QUANTITY.fullmatch(text)
+    return Decimal(match["number"]) * _SUFFIXES[match["suffix"]] if match else None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn
 
 from aiohttp import web
@@ -16,8 +16,6 @@ logger = logging.getLogger(__name__)
 
 Check = Callable[[], str | None]
 """Says what is wrong, or None when nothing is."""
-
-BEAT_SECONDS = 1.0
 
 
 class Health:
@@ -50,8 +48,8 @@ class Health:
         app = web.Application()
         app.add_routes(
             [
-                web.get("/livez", lambda _: _answer(self._alive)),
-                web.get("/readyz", lambda _: _answer(self._ready)),
+                web.get("/livez", _handler(self._alive)),
+                web.get("/readyz", _handler(self._ready)),
                 web.get("/metrics", self._metrics),
             ]
         )
@@ -70,11 +68,12 @@ class Health:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(checks: Mapping[str, Check]) -> web.Response:
-    faults = {name: fault for name, check in checks.items() if (fault := check())}
-    if not faults:
-        return web.Response(text="ok\n")
-    return web.Response(status=503, text="".join(f"{name}: {fault}\n" for name, fault in faults.items()))
+def _handler(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(_: web.Request) -> web.Response:
+        faults = [f"{name}: {fault}\n" for name, check in checks.items() if (fault := check())]
+        return web.Response(status=503, text="".join(faults)) if faults else web.Response(text="ok\n")
+
+    return handle
 
 
 def deafness(silence: float, limit: float) -> str | None:
@@ -88,16 +87,22 @@ def stuckness(longest: float, limit: float) -> str | None:
 
 
 class Pulse:
-    """Measures how late the event loop is."""
+    """Measures how late the event loop is.
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    Args:
+        metrics: where it is shown.
+        interval: seconds between two measurements.
+    """
+
+    def __init__(self, metrics: Metrics, *, interval: float = 1.0) -> None:
         self.lag = 0.0
+        self._metrics = metrics
+        self._interval = interval
 
     async def run(self) -> NoReturn:
         """Measures until cancelled."""
         while True:
-            due = time.monotonic() + BEAT_SECONDS
-            await asyncio.sleep(BEAT_SECONDS)
+            due = time.monotonic() + self._interval
+            await asyncio.sleep(self._interval)
             self.lag = max(0.0, time.monotonic() - due)
             self._metrics.loop_lag.set(self.lag)

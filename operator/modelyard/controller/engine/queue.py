@@ -83,15 +83,15 @@ class WorkQueue:
 
         Args:
             key: what failed.
-            at_least: the shortest delay in seconds.
+            at_least: the shortest delay in seconds; the first one, if the queue's own is shorter.
 
         Returns:
             The delay in seconds.
         """
         self._failures[key] = failures = self._failures.get(key, 0) + 1
         self._metrics.retries.inc()
-        delay = backoff(failures, first=self._base_delay, last=self._max_delay, rng=self._rng)
-        delay = max(delay, at_least)
+        first, last = max(self._base_delay, at_least), max(self._max_delay, at_least)
+        delay = backoff(failures, first=first, last=last, rng=self._rng)
         self.add_after(key, delay)
         return delay
 

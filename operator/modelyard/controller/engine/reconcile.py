@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from modelyard.controller.engine.errors import Terminal, Transient, Waiting
 from modelyard.controller.engine.keys import Key
@@ -63,6 +63,9 @@ class Controller:
         self._rng = rng
         self._pass_ids = itertools.count(1)
         metrics.max_concurrent.labels(name).set(workers)
+        metrics.reconcile_errors.labels(name)
+        for result in get_args(Result):
+            metrics.reconciles.labels(name, result)
 
     async def run(self) -> None:
         """Works until the queue is shut down."""
@@ -115,7 +118,7 @@ class Controller:
             self._back_off(key, "crashed")
             return "error"
         self._settle(key, after)
-        return "success" if after is None else "requeue_after"
+        return "success" if after in {None, NEVER} else "requeue_after"
 
     def _settle(self, key: Key, after: float | None) -> None:
         self.queue.forget(key)

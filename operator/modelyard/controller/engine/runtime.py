@@ -185,6 +185,10 @@ class Runtime:
         for trigger in (Trigger(store, _own_key), *triggers):
             trigger.store.subscribe(_enqueue(controller.queue, trigger.keys_of))
 
+    async def execute(self, parent: Manifest, plan: Plan) -> float | None:
+        """Carries out a plan within a pass, so that other passes can wait for its writes; see `Writer`."""
+        return await self._writer.execute(parent, plan)
+
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns the exit status."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -195,21 +199,13 @@ class Runtime:
         port = await self._health.start(self._settings.bind_address, self._settings.port)
         logger.info("operator starts", extra={"identity": self._settings.identity, "port": port})
         election = self._start(self._elector.run())
-        tasks = [
-            election,
-            self._start(self._pulse.run()),
-            self._start(self._work()),
-            *(self._start(follower.run()) for follower in self._followers),
-        ]
+        tasks = [election, *map(self._start, (self._pulse.run(), self._work()))]
+        tasks += [self._start(follower.run()) for follower in self._followers]
         try:
-            await run_kopf(
-                self._served,
-                self._credentials,
-                namespaces=self._settings.watch_namespaces,
-                stop=self._stop,
-                on_stop=lambda: self._drain(election),
-                drain_seconds=self._settings.drain_seconds,
-            )
+            await self._watch(election)
+        except Exception:
+            logger.critical("kopf fails", exc_info=True)
+            self._failed = True
         finally:
             for task in tasks:
                 task.cancel()
@@ -218,9 +214,28 @@ class Runtime:
             await self.client.close()
             logger.info("operator ends")
 
-    async def _work(self) -> None:
+    async def _watch(self, election: asyncio.Task[None]) -> None:
+        """Runs Kopf, once the API server answers and has all our kinds: Kopf looks for them only at its start."""
+        filled = asyncio.create_task(self._filled())
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([filled, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in (filled, stopped):
+            task.cancel()
+        await run_kopf(
+            self._served,
+            self._credentials,
+            namespaces=self._settings.watch_namespaces,
+            stop=self._stop,
+            on_stop=lambda: self._drain(election),
+            drain_seconds=self._settings.drain_seconds,
+        )
+
+    async def _filled(self) -> None:
         for follower in self._followers:
             await follower.synced.wait()
+
+    async def _work(self) -> None:
+        await self._filled()
         logger.info("caches are filled")
         await self._elector.leading.wait()
         async with asyncio.TaskGroup() as group:

@@ -127,11 +127,17 @@ class World:
         name = manifest["metadata"]["name"]
         live = self.workloads.get(name)
         generation = live["metadata"]["generation"] if live else 0
-        changed = live is None or any(live["metadata"][part] != manifest["metadata"][part] for part in ("labels", "annotations"))
+        changed = live is None or any(
+            live["metadata"][part] != manifest["metadata"][part] for part in ("labels", "annotations")
+        )
         if live is None or live["spec"] != manifest["spec"]:
             generation, changed = generation + 1, True
         self.serial += live is None
-        metadata = {**manifest["metadata"], "generation": generation, "uid": live["metadata"]["uid"] if live else f"w-{self.serial}"}
+        metadata = {
+            **manifest["metadata"],
+            "generation": generation,
+            "uid": live["metadata"]["uid"] if live else f"w-{self.serial}",
+        }
         self.workloads[name] = {**manifest, "metadata": metadata, "status": live["status"] if live else {}}
         return changed
 
@@ -243,7 +249,8 @@ class World:
     def sizes(self) -> dict[int, int]:
         """Pods that each version's workload is told to have."""
         return {
-            int(w["metadata"]["labels"]["modelyard.dev/version"]): w["spec"]["replicas"] for w in self.workloads.values()
+            int(w["metadata"]["labels"]["modelyard.dev/version"]): w["spec"]["replicas"]
+            for w in self.workloads.values()
         }
 
     def reasons(self) -> list[str]:

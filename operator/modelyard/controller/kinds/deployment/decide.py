@@ -20,8 +20,6 @@ DRAIN_DELAY: Final = timedelta(seconds=10)
 
 def decide(observed: Observed) -> Plan:
     """Return the writes of one pass; none of them changes anything once all is as it should be."""
-    if observed.deployment.metadata.deletion_timestamp:
-        return Plan()
     rollout = follow(observed)
     retirement = _retire(observed, rollout)
     reported = report.conditions(observed, rollout)

@@ -20,7 +20,7 @@ class Observed:
 
     deployment: Deployment
     versions: tuple[ModelVersion, ...]
-    """All ModelVersions of the namespace."""
+    """The versions of the models that the Deployment names, in its spec and in its past."""
     children: tuple[Manifest, ...]
     """The apps/v1 Deployments that belong to this one."""
     service: Manifest | None

@@ -24,7 +24,7 @@ def resolve(reference: ModelReference, versions: Sequence[ModelVersion]) -> Mode
 
     Args:
         reference: what the spec says.
-        versions: all ModelVersions of the namespace.
+        versions: ModelVersions of the namespace, all of the model among them.
     """
     if reference.version is None:
         best = champion(versions, reference.name)

@@ -130,12 +130,14 @@ def _obstacle(
     """Return why a resolved version may not be rolled out; nothing stops what serves already."""
     if serving and serving.revision == revision:
         return None
+    fault = artifact_fault(version)
+    if fault:
+        return fault
     started = observed.deployment.status.candidate
     if observed.deployment.spec.rollout.paused and (started is None or started.revision != revision):
-        return Unresolved(
-            Reason.PAUSED, f"`spec.rollout.paused` is set, version {version.spec.version} waits until it is not"
-        )
-    return artifact_fault(version)
+        message = f"`spec.rollout.paused` is set, version {version.spec.version} waits until it is not"
+        return Unresolved(Reason.PAUSED, message)
+    return None
 
 
 def _is_retired(observed: Observed, serving: ServedModel) -> bool:
@@ -155,7 +157,7 @@ def _takes_over(observed: Observed, candidate: Revision, serving: ServedModel | 
     """Say whether the candidate gets the traffic: at full size, or as soon as it is better than nothing."""
     ready = observed.ready(candidate.id)
     nothing_serves = serving is None or observed.ready(serving.revision) == 0
-    return (ready >= observed.size ) or (ready > 0 and nothing_serves)
+    return (ready >= observed.size and observed.is_rolled(candidate)) or (ready > 0 and nothing_serves)
 
 
 def _selected(observed: Observed) -> ServedModel | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ CURABLE: Final = frozenset(
     }
 )
 """Problems of a pod that has not failed: it goes on by itself once the cause is gone."""
+
+POD_PATIENCE: Final = timedelta(seconds=5)
+"""How long a Job may be without pods before it is asked why."""
 
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}")
 _DISRUPTIONS: Final = frozenset({reasons.PREEMPTED, reasons.NODE_LOST})
@@ -52,6 +56,8 @@ class Attempt:
     """What its main container answered."""
     image: str | None
     """The image of its main work, by digest where the node knew it."""
+    has_pods: bool
+    """Is a pod of it known?"""
 
     @property
     def job(self) -> str:
@@ -62,6 +68,11 @@ class Attempt:
     def suspended(self) -> bool:
         """Is the Job told to have no pods?"""
         return bool(self.manifest["spec"].get("suspend", False))
+
+    def lacks_pods(self, now: datetime) -> bool:
+        """Say whether it should have had a pod for some seconds."""
+        waits = self.state is AttemptState.ACTIVE and not self.suspended and not self.has_pods
+        return waits and self.started is not None and now - datetime.fromisoformat(self.started) >= POD_PATIENCE
 
 
 def attempts_of(
@@ -111,6 +122,7 @@ def _attempt(step: str, number: int, job: Manifest, pods: list[Manifest], refusa
         problem=problem,
         result=_answer(succeeded) if succeeded else None,
         image=_image(succeeded) if succeeded else None,
+        has_pods=bool(pods),
     )
 
 

@@ -16,7 +16,7 @@ from modelyard.controller.engine.conditions import Condition, cut
 from modelyard.controller.engine.manifests import Manifest, Ref
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.trainingrun import report
-from modelyard.controller.kinds.trainingrun.attempts import AttemptState
+from modelyard.controller.kinds.trainingrun.attempts import POD_PATIENCE, AttemptState
 from modelyard.controller.kinds.trainingrun.children import (
     build_counter,
     build_model_version,
@@ -28,16 +28,20 @@ from modelyard.controller.kinds.trainingrun.children import (
 from modelyard.controller.kinds.trainingrun.numbers import counter_entry, next_version
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.progress import (
+    JUDGEMENTS,
     Progress,
     Registration,
     elapsed,
+    judgements,
+    number_of,
     progress,
     registration,
     retry_delay,
 )
 
-JUDGEMENTS: Final = 5
-"""How often a model is judged anew because the champion changed meanwhile."""
+_REFUSED_CHECK: Final = 30.0
+"""Seconds between two looks at a Job whose pods may not be created."""
+_ADDED_BY_WRITER: Final = frozenset({"conditions", "observedGeneration"})
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,15 @@ def refuse(manifest: Manifest, why: str) -> Plan:
     """
     message = cut(f"this operator cannot read the run, is it of a newer one? {why}")
     known = manifest.get("status", {})
-    conditions = {item.type: item for item in _recorded(known.get("conditions", ()))}
-    for type_, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True")):
-        conditions[type_] = Condition(type_, status, Reason.INVALID_SPEC, message)  # type: ignore[arg-type]
-    conditions.pop(ConditionType.RECONCILING, None)
-    status = {name: value for name, value in known.items() if name not in {"conditions", "observedGeneration"}}
-    return Plan(status=status, conditions=tuple(conditions.values()))
+    summary = {ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING}
+    return Plan(
+        status={name: value for name, value in known.items() if name not in _ADDED_BY_WRITER},
+        conditions=(
+            Condition(ConditionType.READY, "False", Reason.INVALID_SPEC, message),
+            *(item for item in _recorded(known.get("conditions", ())) if item.type not in summary),
+            Condition(ConditionType.STALLED, "True", Reason.INVALID_SPEC, message),
+        ),
+    )
 
 
 def is_finished(run: TrainingRun) -> bool:
@@ -105,7 +112,7 @@ def is_finished(run: TrainingRun) -> bool:
 
 def status_of(status: TrainingRunStatus) -> dict[str, Any]:
     """Return a status as a plan has it."""
-    return {name: value for name, value in dump(status).items() if name not in {"conditions", "observedGeneration"}}
+    return {name: value for name, value in dump(status).items() if name not in _ADDED_BY_WRITER}
 
 
 def _rest(observed: Observed) -> RunPlan:
@@ -199,34 +206,46 @@ def _reserve(observed: Observed) -> _Act:
 
 
 def _publish(observed: Observed, answered: Registration) -> _Act:
-    attempt, evaluation = answered.attempt, answered.result.evaluation
-    if model_version_name(observed.run.spec.model, answered.record.version) != observed.run.status.model_version_name:
-        return _Act(create=(_register_job(observed, attempt.number + 1),))
-    moved = None
-    if evaluation:
-        judged_against = evaluation.champion.digest if evaluation.champion else None
-        champion = observed.champion
-        if judged_against != (champion.spec.artifact.digest if champion else None):
-            complete = [a for a in observed.attempts[REGISTER_STEP] if a.state is AttemptState.COMPLETE]
-            if len(complete) < JUDGEMENTS:
-                return _Act(create=(_register_job(observed, attempt.number + 1),))
-            moved = f"the champion changed each of the {len(complete)} times that the model was judged"
-    version = build_model_version(observed, answered.record, answered.result, champion_moved=moved)
+    moved = _champion_moved(observed, answered)
+    count = judgements(observed)
+    other_number = answered.record.version != number_of(observed.run.status.model_version_name or "")
+    if other_number or (moved and count < JUDGEMENTS):
+        return _Act(create=(_register_job(observed, answered.attempt.number + 1),))
+    why = f"the champion changed each of the {count} times that the model was judged" if moved else None
+    version = build_model_version(observed, answered.record, answered.result, champion_moved=why)
     return _Act(create=(version,), requeue_after=0.0)
 
 
+def _champion_moved(observed: Observed, answered: Registration) -> bool:
+    """Say whether the model was judged against another version than today's champion."""
+    evaluation, champion = answered.result.evaluation, observed.champion
+    if evaluation is None:
+        return False
+    judged_against = evaluation.champion.digest if evaluation.champion else None
+    return judged_against != (champion.spec.artifact.digest if champion else None)
+
+
 def _register_job(observed: Observed, attempt: int) -> Manifest:
-    name = observed.run.status.model_version_name or ""
-    return build_register_job(observed, int(name.rpartition("-v")[2]), attempt)
+    return build_register_job(observed, number_of(observed.run.status.model_version_name or ""), attempt)
 
 
 def _due(observed: Observed, learnt: Progress) -> float | None:
     """Return when a pass is due that no change will cause."""
-    deadline = observed.run.spec.active_deadline_seconds
-    left = None
-    if deadline and learnt.status.start_time and not observed.run.spec.suspend and learnt.failure is None:
+    if observed.run.spec.suspend or learnt.failure or learnt.succeeded:
+        return None
+    deadline, left = observed.run.spec.active_deadline_seconds, None
+    if deadline and learnt.status.start_time:
         left = max(0.0, deadline - elapsed(observed, learnt.status))
-    return _soonest(left, learnt.unresolved.requeue_after if learnt.unresolved else None)
+    resolving = learnt.unresolved.requeue_after if learnt.unresolved else None
+    return _soonest(left, resolving, _pod_check(observed, learnt.current))
+
+
+def _pod_check(observed: Observed, step: StepStatus) -> float | None:
+    """Return when to ask why a Job has no pod; nothing tells of that by itself."""
+    newest = next(reversed(observed.attempts.get(step.name, ())), None)
+    if newest is None or newest.state is not AttemptState.ACTIVE or newest.has_pods:
+        return None
+    return _REFUSED_CHECK if newest.problem else POD_PATIENCE.total_seconds()
 
 
 def _soonest(*delays: float | None) -> float | None:

@@ -17,7 +17,7 @@ from modelyard.controller.kinds.pods import Problem
 from modelyard.controller.kinds.trainingrun.attempts import Attempt, AttemptState
 from modelyard.controller.kinds.trainingrun.children import read_record
 from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
-from modelyard.controller.kinds.trainingrun.observed import Observed, made_by
+from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult, StepResult, read_result
 
 INCURABLE: Final = frozenset(
@@ -37,6 +37,9 @@ INCURABLE: Final = frozenset(
 
 BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "StoreUnreachable"})
 """Failures by the store, not by the step: tried again without counting against the limits."""
+
+JUDGEMENTS: Final = 5
+"""How often a model is judged anew because other versions were published meanwhile."""
 
 FIRST_DELAY: Final = timedelta(seconds=10)
 LAST_DELAY: Final = timedelta(minutes=5)
@@ -113,7 +116,8 @@ def progress(observed: Observed) -> Progress:
 
 def retry_delay(attempt: int) -> timedelta:
     """Return the wait between the end of a failed attempt and the next one."""
-    return min(LAST_DELAY, FIRST_DELAY * 2 ** min(attempt - 1, _DOUBLINGS))
+    doublings = min(max(attempt - 1, 0), _DOUBLINGS)
+    return min(LAST_DELAY, FIRST_DELAY * (1 << doublings))
 
 
 def step_result(observed: Observed, attempt: Attempt) -> StepResult | None:
@@ -132,6 +136,17 @@ def registration(observed: Observed) -> Registration | None:
     record = read_record(attempts[-1].manifest)
     judged = result is not None and (result.evaluation is None) == (observed.run.spec.evaluation is None)
     return Registration(attempts[-1], record, result) if result and record and judged else None
+
+
+def judgements(observed: Observed) -> int:
+    """Return how often register has judged the model."""
+    attempts = observed.attempts.get(REGISTER_STEP, ())
+    return sum(attempt.state is AttemptState.COMPLETE for attempt in attempts)
+
+
+def number_of(version_name: str) -> int:
+    """Return the number in the name of a ModelVersion."""
+    return int(version_name.rpartition("-v")[2])
 
 
 def answer(observed: Observed, attempt: Attempt) -> str | None:
@@ -183,15 +198,18 @@ def _step(observed: Observed, name: str) -> StepStatus:
     if known.state is StepState.SUCCEEDED:
         return known
     if name == REGISTER_STEP and observed.published:
-        return _succeeded(observed, known)
-    attempts = observed.attempts.get(name, ())
-    if not attempts or attempts[-1].number < known.attempt:
+        return _registered(observed, known)
+    newest = next(reversed(observed.attempts.get(name, ())), None)
+    if newest is None or newest.number < known.attempt:
         return _vanished(observed, known) if known.state is StepState.RUNNING else known
-    newest = attempts[-1]
     if known.state is StepState.FAILED and known.attempt == newest.number:
         return known
+    return _newest(observed, known, newest)
+
+
+def _newest(observed: Observed, known: StepStatus, newest: Attempt) -> StepStatus:
     running = StepStatus(
-        name=name,
+        name=known.name,
         state=StepState.RUNNING,
         job_name=newest.job,
         attempt=newest.number,
@@ -247,12 +265,12 @@ def _completed(observed: Observed, running: StepStatus, newest: Attempt) -> Step
 def _result_missing(attempt: Attempt) -> Problem:
     return Problem(
         Reason.RESULT_MISSING,
-        f"the pod of Job '{attempt.job}' went away before its result was read; waiting for the agent to find the result "
+        f"the pod of Job '{attempt.job}' went away before its result was read; waiting for the agent to find it "
         f"in the store. To run the step again instead: kubectl delete job {attempt.job}",
     )
 
 
-def _succeeded(observed: Observed, known: StepStatus) -> StepStatus:
+def _registered(observed: Observed, known: StepStatus) -> StepStatus:
     return known.model_copy(
         update={
             "state": StepState.SUCCEEDED,
@@ -275,12 +293,19 @@ def _metrics(observed: Observed, steps: tuple[StepStatus, ...]) -> tuple[NamedDe
 
 
 def _version_name(observed: Observed) -> str | None:
-    """Return the reserved name: the published version's, or what is recorded unless somebody else has taken it."""
+    """Return the reserved name: the published version's, or what is recorded while its number may be used.
+
+    A number is given up when somebody has taken it, and when a higher one exists: the champion is the highest accepted
+    version, so a later version must not have a lower number. After JUDGEMENTS a lower one is put up with.
+    """
     if observed.published:
         return observed.published.metadata.name
-    name, uid = observed.run.status.model_version_name, observed.run.metadata.uid
-    taken = any(v.metadata.name == name and not made_by(v, uid) for v in observed.versions)
-    return None if taken else name
+    name = observed.run.status.model_version_name
+    if name is None:
+        return None
+    others = [version.spec.version for version in observed.versions]
+    outdated = max(others, default=0) > number_of(name) and judgements(observed) < JUDGEMENTS
+    return None if outdated or number_of(name) in others else name
 
 
 def _failure(observed: Observed, learnt: Progress) -> Failure | None:

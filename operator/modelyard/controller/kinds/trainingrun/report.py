@@ -4,7 +4,7 @@ from datetime import datetime
 
 from modelyard.api.v1alpha1.names import REGISTER_STEP
 from modelyard.api.v1alpha1.trainingrun import ConditionType, Reason, StepState, StepStatus
-from modelyard.controller.engine.conditions import Condition, cut, timestamp
+from modelyard.controller.engine.conditions import Condition, ConditionStatus, cut, timestamp
 from modelyard.controller.engine.plan import Event
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.progress import Progress, retry_delay
@@ -25,7 +25,7 @@ def conditions(observed: Observed, learnt: Progress) -> tuple[Condition, ...]:
         progress = Condition(ConditionType.RECONCILING, "False", ready.reason)
     else:
         succeeded = Condition(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, "the run has not ended")
-        working = "False" if observed.run.spec.suspend else "True"
+        working: ConditionStatus = "False" if observed.run.spec.suspend else "True"
         progress = Condition(ConditionType.RECONCILING, working, ready.reason, ready.message)
     return (ready, admitted, inputs, succeeded, progress)
 
@@ -56,8 +56,7 @@ def _ready(observed: Observed, learnt: Progress) -> Condition:
         return Condition(ConditionType.READY, "False", Reason.SUSPENDED, message)
     if learnt.unresolved:
         wait = learnt.unresolved
-        status = "False" if wait.reason == Reason.NO_AGENT else wait.status
-        return Condition(ConditionType.READY, status, wait.reason, wait.message)  # type: ignore[arg-type]
+        return Condition(ConditionType.READY, wait.status, wait.reason, wait.message)
     return _running(learnt, learnt.current)
 
 
@@ -69,8 +68,8 @@ def _running(learnt: Progress, step: StepStatus) -> Condition:
         return Condition(ConditionType.READY, "False", step.reason or Reason.STEP_FAILED, cut(message))
     if step.reason:
         message = f"{name} does not get on (attempt {step.attempt}): {step.message}"
-        status = "Unknown" if step.reason == Reason.RESULT_MISSING else "False"
-        return Condition(ConditionType.READY, status, step.reason, cut(message))  # type: ignore[arg-type]
+        status: ConditionStatus = "Unknown" if step.reason == Reason.RESULT_MISSING else "False"
+        return Condition(ConditionType.READY, status, step.reason, cut(message))
     if step.state is StepState.RUNNING:
         message = f"{name} is running (attempt {step.attempt})"
     else:

@@ -31,7 +31,7 @@ def ensure(image: str, report: Report) -> Path:
     """
     pinned = requirements(image)
     key = hashlib.sha256(f"{PYTHON} {platform.machine()}\n".encode() + pinned.read_bytes()).hexdigest()[:12]
-    parent = cache_dir() / "dependencies"
+    parent = cache_dir() / "packages"
     target = parent / f"{image}-{key}"
     with locked(parent / ".lock", report, "another installation of packages"):
         if not target.exists():
@@ -50,7 +50,6 @@ def _install(pinned: Path, target: Path, report: Report) -> None:
     done = subprocess.run(_command(pinned, target), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(f"installing {pinned} failed:\n{done.stderr[-4000:]}")
-    _remove_what_never_runs(target)
     report(f"installed the packages of {pinned.name} in {time.monotonic() - start:.0f} s")
 
 
@@ -85,11 +84,3 @@ def _command(pinned: Path, target: Path) -> list[str]:
             *common,
         ]
     raise ClusterError("neither uv nor pip is installed; one of them downloads the images' packages")
-
-
-def _remove_what_never_runs(target: Path) -> None:
-    """Delete the packages' own tests, headers and static libraries: a fifth of their size."""
-    for pattern in ("*/tests", "*/**/tests", "*/include", "bin"):
-        for folder in list(target.glob(pattern)):
-            if folder.is_dir():
-                shutil.rmtree(folder)

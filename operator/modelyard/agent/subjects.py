@@ -1,0 +1,84 @@
+"""What the agent needs to know of the objects it observes. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from modelyard.api.v1alpha1.names import observation_name
+
+TRAINING_RUN: Final = "TrainingRun"
+MODEL_VERSION: Final = "ModelVersion"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object."""
+
+    kind: str
+    name: str
+    uid: str
+
+    @property
+    def observation(self) -> str:
+        """Name of its Observation."""
+        return observation_name(self.kind, self.name)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a run."""
+
+    name: str
+    uri: str
+    pinned: str | None
+    """Digest that it must have."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A TrainingRun that is not finished."""
+
+    reference: Reference
+    inputs: tuple[Input, ...]
+    resolved: bool
+    """The operator has recorded what the inputs are; they are looked at no more."""
+    running: tuple[tuple[str, int], ...]
+    """Steps whose state is Running, with their attempt."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A ModelVersion."""
+
+    reference: Reference
+    uri: str
+    digest: str
+
+
+Subject = Run | Version
+
+
+def read_run(manifest: Mapping[str, Any]) -> Run | None:
+    """Return what matters of a TrainingRun; None when it is finished."""
+    spec, status = manifest.get("spec", {}), manifest.get("status", {})
+    if status.get("completionTime"):
+        return None
+    inputs = tuple(Input(item["name"], item["uri"], item.get("digest")) for item in spec.get("inputs", ()))
+    return Run(
+        _reference(TRAINING_RUN, manifest),
+        inputs,
+        resolved=len(status.get("inputs", ())) == len(inputs),
+        running=tuple(
+            (step["name"], step["attempt"]) for step in status.get("steps", ()) if step.get("state") == "Running"
+        ),
+    )
+
+
+def read_version(manifest: Mapping[str, Any]) -> Version:
+    """Return what matters of a ModelVersion."""
+    artifact = manifest["spec"]["artifact"]
+    return Version(_reference(MODEL_VERSION, manifest), artifact["uri"], artifact["digest"])
+
+
+def _reference(kind: str, manifest: Mapping[str, Any]) -> Reference:
+    return Reference(kind, manifest["metadata"]["name"], manifest["metadata"]["uid"])

@@ -1,0 +1,246 @@
+"""The agent's work: one task a subject looks at the store, and writes the subject's Observation when that says more."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, ParamSpec, TypeVar
+
+from modelyard.agent import observations
+from modelyard.agent.kube import ApiError, Kube
+from modelyard.agent.lookout import Lookout
+from modelyard.agent.metrics import Metrics
+from modelyard.agent.mirror import Mirror
+from modelyard.agent.settings import Settings
+from modelyard.agent.subjects import Input, Run, Subject, Version, read_run, read_version
+from modelyard.storage.errors import StorageError
+from modelyard.storage.objects import STORE_URI
+from modelyard.storage.retry import delays
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS: Final = 2
+"""Inputs that are hashed at once, and as many artifacts; the others wait, so memory is bounded."""
+PARTIAL_SECONDS: Final = 10.0
+"""Time after which an Observation says that reading still goes on."""
+NO_STORE: Final = (
+    f"the Secret 'modelyard-store' of this namespace is missing or has no {STORE_URI}: "
+    "make it, for instance with the chart modelyard-tenant"
+)
+STILL_READING: Final = "the agent is still reading the bytes"
+MAX_VERSION_CHARACTERS: Final = 256
+CALM: Final = 6
+"""How much more seldom than faulty inputs those are looked at that are as they should be."""
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Observes every TrainingRun that is not finished, and every ModelVersion, of one namespace."""
+
+    def __init__(self, kube: Kube, settings: Settings, metrics: Metrics, lookout: Lookout | None) -> None:
+        """Start nothing yet.
+
+        Args:
+            kube: the API of the namespace.
+            settings: how often to look.
+            metrics: counts what happens.
+            lookout: looks at the store; None = the store is not known.
+        """
+        self._kube = kube
+        self._settings = settings
+        self._metrics = metrics
+        self._lookout = lookout
+        self._runs: Mirror[Run] = Mirror(kube, "trainingruns", read_run, self._run_changed, metrics)
+        self._versions: Mirror[Version] = Mirror(kube, "modelversions", read_version, self._version_changed, metrics)
+        self._observations: Mirror[dict[str, Any]] = Mirror(
+            kube, "observations", lambda manifest: manifest["spec"], self._observation_changed, metrics
+        )
+        self._tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._input_readers = ThreadPoolExecutor(READERS, "inputs")
+        self._artifact_readers = ThreadPoolExecutor(READERS, "artifacts")
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that is to be observed is known."""
+        return all(mirror.synced.is_set() for mirror in (self._runs, self._versions, self._observations))
+
+    async def run(self) -> None:
+        """Observe until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._observations.run())
+            # What was observed before must be known first, or all of it would be written again.
+            await self._observations.synced.wait()
+            self._group = group
+            group.create_task(self._runs.run())
+            group.create_task(self._versions.run())
+
+    def _run_changed(self, name: str) -> None:
+        self._wake(f"trainingrun-{name}", self._runs.get(name))
+
+    def _version_changed(self, name: str) -> None:
+        self._wake(f"modelversion-{name}", self._versions.get(name))
+
+    def _observation_changed(self, name: str) -> None:
+        if name in self._tasks:
+            self._tasks[name][1].set()
+
+    def _wake(self, observation: str, subject: Subject | None) -> None:
+        known = self._tasks.get(observation)
+        if known is not None and subject is not None:
+            known[1].set()
+        elif known is not None:
+            known[0].cancel()
+            del self._tasks[observation]
+        elif subject is not None and self._group is not None:
+            changed = asyncio.Event()
+            self._tasks[observation] = self._group.create_task(self._attend(subject, changed)), changed
+        self._metrics.subjects.set(len(self._tasks))
+
+    async def _attend(self, subject: Subject, changed: asyncio.Event) -> None:
+        """Look, write, and wait, until cancelled."""
+        pauses = delays(first=1.0, longest=60.0)
+        await self._spread_after_a_restart(subject, changed)
+        while (current := self._current(subject)) is not None:
+            changed.clear()
+            try:
+                again = await self._look(current)
+            except ApiError as error:
+                self._metrics.write_failures.inc()
+                _LOG.warning("%s: %s; trying again", current.reference.observation, error)
+                again = next(pauses)
+            except Exception:  # noqa: BLE001 - one odd object must not keep the others from being observed
+                self._metrics.write_failures.inc()
+                _LOG.exception("%s: a defect of the agent; trying again", current.reference.observation)
+                again = next(pauses)
+            else:
+                pauses = delays(first=1.0, longest=60.0)
+            await _wait(changed, again)
+
+    async def _spread_after_a_restart(self, subject: Subject, changed: asyncio.Event) -> None:
+        """Do not hash again at once what was verified before the agent was started."""
+        if isinstance(subject, Version) and self._artifact_before(subject).get("state") == "Verified":
+            await _wait(changed, random.uniform(0, self._settings.verify_seconds))  # noqa: S311 - no secret
+
+    async def _look(self, subject: Subject) -> float | None:
+        """Look at the store, write what is new, and return seconds until the next look; None = not before a change."""
+        pause = await (self._look_at_run(subject) if isinstance(subject, Run) else self._look_at_version(subject))
+        return pause if pause is None else pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+    async def _write(self, subject: Subject, seen: Mapping[str, Any]) -> None:
+        name = subject.reference.observation
+        if observations.says(self._observations.get(name), subject.reference, seen):
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        kept = await self._kube.apply("observations", observations.build_observation(subject.reference, seen, now))
+        self._observations.set(name, kept["spec"])
+        self._metrics.writes.labels(kind=subject.reference.kind).inc()
+
+    async def _look_at_run(self, run: Run) -> float | None:
+        before = self._before(run)
+        results = await self._see_results(run, before.get("results", ()))
+        inputs = before.get("inputs", []) if run.resolved else await self._see_inputs(run, results)
+        await self._write(run, {"inputs": inputs, "results": results})
+        pauses = [self._settings.result_seconds] if len(results) < len(run.running) else []
+        if not run.resolved:
+            pauses.append(self._settings.input_seconds * (1 if _faulty(run, inputs) else CALM))
+        return min(pauses, default=None)
+
+    async def _see_inputs(self, run: Run, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Look at all inputs; what is seen after PARTIAL_SECONDS is written while the rest is still read."""
+        reading = asyncio.gather(*(self._see_input(item) for item in run.inputs))
+        try:
+            return await asyncio.wait_for(asyncio.shield(reading), PARTIAL_SECONDS)
+        except TimeoutError:
+            await self._write(run, {"inputs": [{"name": item.name} for item in run.inputs], "results": results})
+            return await reading
+        finally:
+            reading.cancel()
+
+    async def _see_input(self, item: Input) -> dict[str, Any]:
+        if self._lookout is None:
+            return {"name": item.name, "error": observations.error("SecretMissing", NO_STORE)}
+        try:
+            seen = await _in_thread(self._input_readers, self._lookout.identify, item.uri)
+        except StorageError as error:
+            self._count("input", error.reason)
+            return {"name": item.name, "error": observations.error(error.reason, str(error))}
+        self._count("input")
+        version = {"version": seen.version} if seen.version and len(seen.version) <= MAX_VERSION_CHARACTERS else {}
+        return {"name": item.name, "digest": seen.digest, "bytes": seen.bytes, **version}
+
+    async def _see_results(self, run: Run, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        known = {(entry["step"], entry["attempt"]): entry["result"] for entry in before}
+        found: list[dict[str, Any]] = []
+        for step, attempt in run.running:
+            result = known.get((step, attempt)) or await self._see_result(run, step, attempt)
+            if result is not None:
+                found.append({"step": step, "attempt": attempt, "result": result})
+        return found
+
+    async def _see_result(self, run: Run, step: str, attempt: int) -> str | None:
+        if self._lookout is None:
+            return None
+        try:
+            result = await _in_thread(None, self._lookout.result, run.reference.uid, step, attempt)
+        except StorageError as error:
+            self._count("result", error.reason)
+            _LOG.warning("%s: result of step '%s': %s", run.reference.observation, step, error)
+            return None
+        self._count("result")
+        return result
+
+    async def _look_at_version(self, version: Version) -> float | None:
+        if self._lookout is None:
+            await self._write(version, observations.artifact(version.digest, "Unreachable", NO_STORE))
+            return None
+        verifying = asyncio.ensure_future(
+            _in_thread(self._artifact_readers, self._lookout.verify, version.uri, version.digest)
+        )
+        try:
+            await asyncio.wait([verifying], timeout=PARTIAL_SECONDS)
+            if not verifying.done() and not self._artifact_before(version):
+                await self._write(version, observations.artifact(version.digest, "Unreachable", STILL_READING))
+            state, message = await verifying
+        finally:
+            verifying.cancel()
+        self._count("artifact", "" if state == "Verified" else state)
+        await self._write(version, observations.artifact(version.digest, state, message))
+        return self._settings.verify_seconds if state == "Verified" else self._settings.recheck_seconds
+
+    def _current(self, subject: Subject) -> Subject | None:
+        mirror: Mirror[Run] | Mirror[Version] = self._runs if isinstance(subject, Run) else self._versions
+        return mirror.get(subject.reference.name)
+
+    def _before(self, subject: Subject) -> Mapping[str, Any]:
+        """Return the spec of the Observation that this very object has; empty when it has none."""
+        spec = self._observations.get(subject.reference.observation) or {}
+        return spec if spec.get("subject", {}).get("uid") == subject.reference.uid else {}
+
+    def _artifact_before(self, version: Version) -> Mapping[str, Any]:
+        artifact: Mapping[str, Any] = self._before(version).get("artifact", {})
+        return artifact if artifact.get("digest") == version.digest else {}
+
+    def _count(self, what: str, reason: str = "") -> None:
+        self._metrics.looks.labels(what=what, reason=reason).inc()
+
+
+def _faulty(run: Run, inputs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an input cannot be read, or is not what the run pins."""
+    seen = {item["name"]: item for item in inputs}
+    return any(
+        "error" in seen[item.name] or item.pinned not in (None, seen[item.name]["digest"]) for item in run.inputs
+    )
+
+
+async def _wait(changed: asyncio.Event, seconds: float | None) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(changed.wait(), seconds)
+
+
+async def _in_thread(pool: ThreadPoolExecutor | None, function: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)

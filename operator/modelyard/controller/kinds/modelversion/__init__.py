@@ -1,0 +1,1 @@
+"""ModelVersion: is it there, is it accepted, is it the champion?"""

@@ -1,0 +1,99 @@
+"""What is said of a ModelVersion. Pure and total."""
+
+from datetime import datetime
+from typing import Final
+
+from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Reason, Verdict
+from modelyard.api.v1alpha1.observation import ArtifactState, ObservedArtifact
+from modelyard.controller.engine.conditions import Condition
+from modelyard.controller.engine.plan import Event, Plan
+from modelyard.controller.kinds.modelversion.observed import Observed
+
+AGENT_PATIENCE: Final = 60.0
+"""Seconds after which a version whose bytes nobody checks is said to have no agent."""
+
+_ARTIFACT: Final = {
+    ArtifactState.VERIFIED: ("True", Reason.VERIFIED),
+    ArtifactState.MISSING: ("False", Reason.ARTIFACT_MISSING),
+    ArtifactState.CORRUPT: ("False", Reason.ARTIFACT_CORRUPT),
+    ArtifactState.UNREACHABLE: ("Unknown", Reason.ARTIFACT_UNREACHABLE),
+}
+
+
+def decide(observed: Observed) -> Plan:
+    """Return the writes of one pass: nothing but status."""
+    version = observed.version
+    if version.metadata.deletion_timestamp:
+        return Plan()
+    artifact = _artifact_available(observed)
+    conditions = [_ready(observed, artifact), artifact, _accepted(observed)]
+    if artifact.reason == Reason.ARTIFACT_CORRUPT:
+        conditions.append(Condition(ConditionType.STALLED, "True", artifact.reason, artifact.message))
+    champion = "Yes" if observed.is_champion else "No"
+    return Plan(
+        status={"champion": champion},
+        conditions=tuple(conditions),
+        events=_events(observed, champion, artifact),
+        requeue_after=_patience_left(observed) if artifact.reason == Reason.VERIFYING else None,
+    )
+
+
+def _ready(observed: Observed, artifact: Condition) -> Condition:
+    retired = observed.version.spec.retired
+    if retired:
+        return Condition(ConditionType.READY, "False", Reason.RETIRED, f"retired: {retired.reason}")
+    if artifact.status == "True":
+        return Condition(ConditionType.READY, "True", Reason.AVAILABLE, "the bytes are there and hash to the digest")
+    return Condition(ConditionType.READY, artifact.status, artifact.reason, artifact.message)
+
+
+def _artifact_available(observed: Observed) -> Condition:
+    seen = _seen(observed)
+    if seen:
+        status, reason = _ARTIFACT[seen.state]
+        message = seen.message or f"{observed.version.spec.artifact.uri}: {seen.state}"
+        return Condition(ConditionType.ARTIFACT_AVAILABLE, status, reason, message)  # type: ignore[arg-type]
+    if _patience_left(observed) > 0:
+        message = "the agent of this namespace is asked to check the bytes"
+        return Condition(ConditionType.ARTIFACT_AVAILABLE, "Unknown", Reason.VERIFYING, message)
+    namespace = observed.version.metadata.namespace
+    message = (
+        f"no agent has checked the bytes: check that the chart modelyard-tenant is installed in namespace "
+        f"'{namespace}' and that its agent runs (kubectl get pods -n {namespace})"
+    )
+    return Condition(ConditionType.ARTIFACT_AVAILABLE, "Unknown", Reason.NO_AGENT, message)
+
+
+def _seen(observed: Observed) -> ObservedArtifact | None:
+    """Return what the agent saw of these very bytes."""
+    seen = observed.observation.spec.artifact if observed.observation else None
+    return seen if seen and seen.digest == observed.version.spec.artifact.digest else None
+
+
+def _patience_left(observed: Observed) -> float:
+    created = observed.version.metadata.creation_timestamp
+    waited = (observed.now - datetime.fromisoformat(created)).total_seconds() if created else 0.0
+    return AGENT_PATIENCE - waited
+
+
+def _accepted(observed: Observed) -> Condition:
+    """Return the condition that comes from the record alone, so that a restored record keeps it."""
+    evaluation = observed.version.spec.evaluation
+    if evaluation is None:
+        message = "recorded without an evaluation; only an evaluated version becomes champion"
+        return Condition(ConditionType.ACCEPTED, "True", Verdict.REGISTERED, message)
+    if evaluation.verdict is Verdict.CHAMPION_MOVED:
+        return Condition(ConditionType.ACCEPTED, "Unknown", evaluation.verdict, evaluation.message)
+    accepted = evaluation.verdict in ACCEPTING
+    return Condition(ConditionType.ACCEPTED, "True" if accepted else "False", evaluation.verdict, evaluation.message)
+
+
+def _events(observed: Observed, champion: str, artifact: Condition) -> tuple[Event, ...]:
+    version = observed.version
+    happened = []
+    if champion == "Yes" and version.status.champion != "Yes":
+        happened.append(Event("Normal", "BecameChampion", f"champion of model '{version.spec.model}'"))
+    before = next((c for c in version.status.conditions if c.type == artifact.type), None)
+    if artifact.status == "False" and (before is None or before.reason != artifact.reason):
+        happened.append(Event("Warning", artifact.reason, artifact.message))
+    return tuple(happened)

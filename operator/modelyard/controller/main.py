@@ -1,0 +1,120 @@
+"""The operator: which kinds it serves, what it caches, and which change causes which pass."""
+
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from modelyard.api.v1alpha1 import KINDS, Deployment, ModelVersion, Observation, TrainingRun
+from modelyard.api.v1alpha1.names import CHILD_SELECTOR, GROUP, VERSION
+from modelyard.controller.engine.keys import Key
+from modelyard.controller.engine.manifests import Manifest, ResourceType
+from modelyard.controller.engine.runtime import KeysOf, Runtime, Trigger
+from modelyard.controller.engine.settings import Settings, SettingsError, load_settings
+from modelyard.controller.kinds.deployment.observe import (
+    MODEL_INDEX,
+    OWNER_INDEX,
+    Deployments,
+    deployment_of,
+    models_of,
+    owners_of,
+)
+from modelyard.controller.kinds.modelversion.observe import ModelVersions
+from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
+from modelyard.controller.kinds.observations import subject_of
+from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns, maker_of, runs_of
+from modelyard.controller.kinds.trainingrun.observed import Images
+
+OURS: Final = {kind: ResourceType(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS}
+JOBS: Final = ResourceType("batch", "v1", "jobs", "Job")
+PODS: Final = ResourceType("", "v1", "pods", "Pod")
+SERVICES: Final = ResourceType("", "v1", "services", "Service")
+WORKLOADS: Final = ResourceType("apps", "v1", "deployments", "Deployment")
+
+_USAGE_ERROR: Final = 2
+
+
+def main() -> None:
+    """Run the operator until it is told to stop."""
+    try:
+        settings = load_settings(os.environ, sys.argv[1:])
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - logging is a setting
+        sys.exit(_USAGE_ERROR)
+    sys.exit(build(settings).run())
+
+
+def build(settings: Settings) -> Runtime:
+    """Return the operator, ready to run."""
+    runtime = Runtime(settings, [*OURS.values(), JOBS, PODS, SERVICES, WORKLOADS, CONFIG_MAPS])
+    runs = runtime.serve(OURS[TrainingRun])
+    versions = runtime.serve(OURS[ModelVersion], indices={LINE_INDEX: lines_of})
+    deployments = runtime.serve(OURS[Deployment], indices={MODEL_INDEX: models_of})
+    observations = runtime.serve(OURS[Observation])
+    by_owner = {OWNER_INDEX: owners_of}
+    jobs = runtime.cache(JOBS, label_selector=CHILD_SELECTOR, indices=by_owner)
+    pods = runtime.cache(PODS, label_selector=CHILD_SELECTOR, indices=by_owner)
+    services = runtime.cache(SERVICES, label_selector=CHILD_SELECTOR)
+    workloads = runtime.cache(WORKLOADS, label_selector=CHILD_SELECTOR, indices=by_owner)
+
+    training = TrainingRuns(
+        client=runtime.client,
+        jobs=jobs,
+        pods=pods,
+        versions=versions,
+        observations=observations,
+        images=Images(settings.trainer_image, settings.image_pull_policy),
+        execute=runtime.execute,
+        now=_now,
+    )
+    registry = ModelVersions(versions=versions, observations=observations, now=_now)
+    serving = Deployments(
+        deployments=deployments,
+        versions=versions,
+        workloads=workloads,
+        pods=pods,
+        services=services,
+        server_image=settings.server_image,
+        pull_policy=settings.image_pull_policy,
+        now=_now,
+    )
+    runtime.reconcile(
+        runs,
+        training.plan,
+        triggers=[
+            Trigger(jobs, runs_of),
+            Trigger(pods, runs_of),
+            Trigger(observations, _subjects(TrainingRun.kind)),
+            Trigger(versions, maker_of),
+        ],
+    )
+    runtime.reconcile(
+        versions,
+        registry.plan,
+        triggers=[Trigger(observations, _subjects(ModelVersion.kind)), Trigger(versions, registry.siblings)],
+    )
+    runtime.reconcile(
+        deployments,
+        serving.plan,
+        triggers=[
+            Trigger(workloads, deployment_of),
+            Trigger(pods, deployment_of),
+            Trigger(services, deployment_of),
+            Trigger(versions, serving.followers),
+        ],
+    )
+    return runtime
+
+
+def _subjects(kind: str) -> KeysOf:
+    """Map an Observation to its subject, if that is of this kind."""
+
+    def keys_of(observation: Manifest) -> Iterable[Key]:
+        return (key for key in subject_of(observation) if key.kind == kind)
+
+    return keys_of
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

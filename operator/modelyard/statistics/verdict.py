@@ -1,0 +1,167 @@
+"""The verdict on a new version: a total function of what was measured, and one sentence that says why."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from typing_extensions import override
+
+from modelyard.api.v1alpha1.modelversion import Verdict
+from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Goal, Metric
+from modelyard.statistics.decimals import plain
+
+MAX_MESSAGE: Final = 1024
+
+
+@dataclass(frozen=True)
+class Range:
+    """A 95 % interval."""
+
+    low: Decimal
+    high: Decimal
+
+    @override
+    def __str__(self) -> str:
+        return f"95 % interval {plain(self.low)} to {plain(self.high)}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values of the new version on the judged rows; a metric that is undefined there is absent."""
+
+    rows: int
+    values: dict[Metric, Decimal]
+    interval: Range | None = None
+
+
+@dataclass(frozen=True)
+class Challenged:
+    """The champion's value of the deciding metric on the same rows, None when undefined."""
+
+    version: int
+    value: Decimal | None
+    difference: Range | None = None
+    """Interval of the new version's value less the champion's."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Both models on the rows of one value of a slice's column."""
+
+    column: str
+    value: str
+    rows: int
+    candidate: Decimal
+    champion: Decimal
+    difference: Range | None = None
+    """Interval of the new version's value less the champion's."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, and why, in a sentence."""
+
+    verdict: Verdict
+    message: str
+
+
+def judge(
+    spec: EvaluationSpec, measured: Measured, champion: Challenged | None, groups: Sequence[Group] = ()
+) -> Judgement:
+    """Decide whether the new version is accepted.
+
+    In this order: enough rows, thresholds, better than the champion by `minimumImprovement`, no group regressed.
+    A group counts as regressed when it is worse by more than its slice allows and the interval of its difference
+    excludes zero: small groups differ by chance.
+    """
+    for verdict, message in _objections(spec, measured, champion, groups):
+        return Judgement(verdict, message[:MAX_MESSAGE])
+    if champion is None:
+        return Judgement(Verdict.FIRST_VERSION, f"{_scored(spec, measured)}; there is no champion to beat.")
+    return Judgement(Verdict.BETTER_THAN_CHAMPION, f"{_compared(spec, measured, champion)}.")
+
+
+def _objections(
+    spec: EvaluationSpec, measured: Measured, champion: Challenged | None, groups: Sequence[Group]
+) -> Iterator[tuple[Verdict, str]]:
+    if measured.rows < spec.minimum_rows:
+        yield (
+            Verdict.TOO_FEW_ROWS,
+            f"{measured.rows:,} judged rows are fewer than the minimum of {spec.minimum_rows:,}.",
+        )
+    if spec.metric not in measured.values:
+        yield (
+            Verdict.TOO_FEW_ROWS,
+            f"{spec.metric} is undefined on the {measured.rows:,} judged rows: they hold too few different labels.",
+        )
+    for threshold in spec.thresholds:
+        yield from _threshold(threshold.metric, threshold.minimum, threshold.maximum, measured)
+    if champion is None:
+        return
+    improvement = _improvement(spec.goal, measured.values[spec.metric], champion.value)
+    if improvement is not None and improvement < Decimal(spec.minimum_improvement):
+        required = f"an improvement of at least {spec.minimum_improvement} is required"
+        yield Verdict.NOT_BETTER, f"{_compared(spec, measured, champion)}; {required}."
+    yield from _regressions(spec, champion, groups)
+
+
+def _threshold(
+    metric: Metric, minimum: str | None, maximum: str | None, measured: Measured
+) -> Iterator[tuple[Verdict, str]]:
+    value, on = measured.values.get(metric), f"on {measured.rows:,} rows"
+    if value is None:
+        yield Verdict.BELOW_THRESHOLD, f"{metric}, which has a threshold, is undefined {on}."
+    elif minimum is not None and value < Decimal(minimum):
+        yield Verdict.BELOW_THRESHOLD, f"{metric} {plain(value)} is below the minimum of {minimum} {on}."
+    elif maximum is not None and value > Decimal(maximum):
+        yield Verdict.BELOW_THRESHOLD, f"{metric} {plain(value)} is above the maximum of {maximum} {on}."
+
+
+def _regressions(spec: EvaluationSpec, champion: Challenged, groups: Sequence[Group]) -> Iterator[tuple[Verdict, str]]:
+    allowed = {part.column: Decimal(part.maximum_regression) for part in spec.slices}
+    regressed = [
+        (regression, group)
+        for group in groups
+        if (regression := -_gain(spec.goal, group.candidate, group.champion)) > allowed[group.column]
+        and _excludes_zero(group.difference)
+    ]
+    if regressed:
+        regression, worst = max(regressed, key=lambda pair: pair[0])
+        others = f" (and {len(regressed) - 1} more groups)" if len(regressed) > 1 else ""
+        message = (
+            f"{worst.column} '{worst.value}'{others}: {spec.metric} {plain(worst.candidate)} is {plain(regression)} "
+            f"worse than version {champion.version} ({plain(worst.champion)}) on {worst.rows:,} rows, "
+            f"more than the {plain(allowed[worst.column])} allowed."
+        )
+        yield Verdict.SLICE_REGRESSED, message
+
+
+def _excludes_zero(interval: Range | None) -> bool:
+    return interval is not None and not interval.low <= 0 <= interval.high
+
+
+def _gain(goal: Goal, candidate: Decimal, champion: Decimal) -> Decimal:
+    return candidate - champion if goal is Goal.MAXIMIZE else champion - candidate
+
+
+def _improvement(goal: Goal, candidate: Decimal, champion: Decimal | None) -> Decimal | None:
+    return None if champion is None else _gain(goal, candidate, champion)
+
+
+def _scored(spec: EvaluationSpec, measured: Measured) -> str:
+    interval = f" ({measured.interval})" if measured.interval else ""
+    return f"{spec.metric} {plain(measured.values[spec.metric])}{interval} on {measured.rows:,} rows"
+
+
+def _compared(spec: EvaluationSpec, measured: Measured, champion: Challenged) -> str:
+    value = measured.values[spec.metric]
+    improvement = _improvement(spec.goal, value, champion.value)
+    if improvement is None or champion.value is None:
+        return f"{_scored(spec, measured)}; version {champion.version} has no value there"
+    said = f"{plain(abs(improvement))} {'better' if improvement > 0 else 'worse'} than" if improvement else "equal to"
+    interval = f"; difference {champion.difference}" if champion.difference else ""
+    return (
+        f"{spec.metric} {plain(value)} is {said} version {champion.version} ({plain(champion.value)}) "
+        f"on the same {measured.rows:,} rows{interval}"
+    )

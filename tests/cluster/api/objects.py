@@ -1,0 +1,92 @@
+"""Objects that the API server accepts: the smallest of each kind, and one with every field of its spec."""
+
+import copy
+from typing import Any
+
+Object = dict[str, Any]
+
+DIGEST = "sha256:" + "a" * 64
+OTHER_DIGEST = "sha256:" + "b" * 64
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """Return `base` with a JSON merge patch applied."""
+    if not isinstance(changes, dict):
+        return changes
+    result = copy.deepcopy(base) if isinstance(base, dict) else {}
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def _object(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+MINIMAL = {
+    "TrainingRun": _object("TrainingRun", "run", {"model": "m", "steps": [{"name": "train", "image": "i"}]}),
+    "ModelVersion": _object(
+        "ModelVersion",
+        "m-v1",
+        {"model": "m", "version": 1, "artifact": {"uri": "s3://bucket/models/", "digest": DIGEST}},
+    ),
+    "Deployment": _object("Deployment", "serve", {"model": {"name": "m", "version": 1}}),
+    "Observation": _object(
+        "Observation",
+        "trainingrun-run",
+        {
+            "subject": {"kind": "TrainingRun", "name": "run", "uid": "u"},
+            "observedTime": "2026-01-01T00:00:00Z",
+        },
+    ),
+}
+
+FULL = {
+    "TrainingRun": merged(
+        MINIMAL["TrainingRun"],
+        {
+            "spec": {
+                "requestedBy": "alice@example.com",
+                "inputs": [
+                    {"name": "flights", "uri": "s3://bucket/flights/"},
+                    {"name": "code", "uri": "s3://bucket/c"},
+                ],
+                "parameters": [{"name": "maxDepth", "value": "6"}],
+                "seed": 7,
+                "steps": [
+                    {"name": "prepare", "uses": "tabular/prepare@v1", "inputs": ["flights"], "outputs": ["features"]},
+                    {"name": "train", "image": "i", "inputs": ["features", "champion"], "outputs": ["model"]},
+                ],
+                "evaluation": {"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize"},
+                "backoffLimit": 1,
+                "activeDeadlineSeconds": 60,
+                "ttlSecondsAfterFinished": 60,
+                "suspend": True,
+            }
+        },
+    ),
+    "ModelVersion": merged(
+        MINIMAL["ModelVersion"],
+        {
+            "spec": {
+                "format": "ONNX",
+                "lineage": {
+                    "trainingRun": {"name": "run", "uid": "u", "namespace": "n"},
+                    "parametersDigest": DIGEST,
+                },
+                "evaluation": {
+                    "metric": "rocAuc",
+                    "value": "0.71",
+                    "rows": 10,
+                    "datasetDigest": DIGEST,
+                    "verdict": "FirstVersion",
+                },
+                "card": {"owner": "alice@example.com"},
+                "retired": {"reason": "wrong labels"},
+            }
+        },
+    ),
+}

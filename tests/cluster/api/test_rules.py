@@ -1,0 +1,260 @@
+"""Each CEL rule with an object that it lets pass and one that it refuses, for that reason alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from modelyard.api.schema import custom_resource_definition
+from modelyard.api.v1alpha1 import KINDS
+from tests.cluster.api.conftest import RefusedError, Resources
+from tests.cluster.api.objects import DIGEST, MINIMAL, Object, merged
+
+pytestmark = pytest.mark.cluster
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, by where it stands and its message; merge patches of the smallest object that keep and break it."""
+
+    kind: str
+    path: str
+    message: str
+    passing: Object
+    failing: Object
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.path} {self.message}"
+
+
+def _steps(*steps: Object, **spec: Any) -> Object:
+    return {"spec": {"steps": list(steps), **spec}}
+
+
+def _step(name: str = "s", **fields: Any) -> Object:
+    return {"name": name, "image": "i", **fields}
+
+
+def _labels(key: str) -> Object:
+    return {"podTemplate": {"labels": {key: "v"}}}
+
+
+MODEL_STEP = _step("train", outputs=["model"])
+EVALUATION = {"dataset": "model/test", "metric": "rocAuc", "goal": "Maximize"}
+THRESHOLD = {"metric": "rocAuc"}
+LABELS = "must not set labels in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'"
+BLOB = f"s3://bucket/blobs/sha256/{DIGEST[7:]}"
+
+CASES = [
+    Case(
+        "TrainingRun",
+        "",
+        "must have a name of at most 40 characters without dots, so that the names of its Jobs fit",
+        {"metadata": {"name": "r" * 40}},
+        {"metadata": {"name": "r" * 41}},
+    ),
+    Case(
+        "TrainingRun",
+        "",
+        "must have a name of at most 40 characters without dots, so that the names of its Jobs fit",
+        {"metadata": {"name": "a-b"}},
+        {"metadata": {"name": "a.b"}},
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must name in `steps[*].inputs` only entries of `inputs`, outputs of earlier steps, or 'champion'",
+        _steps(
+            _step("a", inputs=["data", "champion"], outputs=["x"]),
+            _step("b", inputs=["x"]),
+            inputs=[{"name": "data", "uri": "s3://b/d"}],
+        ),
+        _steps(_step("a", inputs=["x"]), _step("b", outputs=["x"])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must name in `steps[*].inputs` only entries of `inputs`, outputs of earlier steps, or 'champion'",
+        _steps(_step("a", inputs=[])),
+        _steps(_step("a", inputs=["x"], outputs=["x"])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must give each output a name that no input and no other step's output has, and not 'champion'",
+        _steps(_step("a", outputs=["x"]), _step("b", outputs=["y"])),
+        _steps(_step("a", outputs=["x"]), _step("b", outputs=["x"])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must give each output a name that no input and no other step's output has, and not 'champion'",
+        _steps(_step("a", outputs=["x"]), inputs=[{"name": "data", "uri": "s3://b/d"}]),
+        _steps(_step("a", outputs=["data"]), inputs=[{"name": "data", "uri": "s3://b/d"}]),
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must name an output of a step in `evaluation.dataset`",
+        _steps(MODEL_STEP, evaluation=EVALUATION),
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "dataset": "features/test"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec",
+        "must have a step with the output 'model' when `evaluation` is set",
+        _steps(MODEL_STEP, evaluation=EVALUATION),
+        _steps(_step(outputs=["features"]), evaluation={**EVALUATION, "dataset": "features"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[]",
+        "must not be 'champion' or 'model'",
+        {"spec": {"inputs": [{"name": "models", "uri": "s3://b/d"}]}},
+        {"spec": {"inputs": [{"name": "champion", "uri": "s3://b/d"}]}},
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
+        "must set exactly one of `uses` and `image`",
+        _steps({"name": "s", "uses": "tabular/train@v1"}),
+        _steps({"name": "s", "uses": "tabular/train@v1", "image": "i"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
+        "must set exactly one of `uses` and `image`",
+        _steps(_step()),
+        _steps({"name": "s"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
+        "must set `image` when `command`, `args` or `workingDir` is set",
+        _steps(_step(command=["a"], args=["b"], workingDir="/")),
+        _steps({"name": "s", "uses": "tabular/train@v1", "args": ["b"]}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
+        "must not be 'register', the name of the step that Modelyard adds",
+        _steps(_step("registers")),
+        _steps(_step("register")),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[].env[]",
+        "must not begin with 'MODELYARD_'",
+        _steps(_step(env=[{"name": "MODEL"}])),
+        _steps(_step(env=[{"name": "MODELYARD_SEED"}])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[].podTemplate",
+        LABELS,
+        _steps(_step(**_labels("example.com/team"))),
+        _steps(_step(**_labels("kueue.x-k8s.io/queue") | _labels("app.kubernetes.io/name"))),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation.thresholds[]",
+        "must set `minimum`, `maximum` or both",
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "thresholds": [{**THRESHOLD, "maximum": "1"}]}),
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "thresholds": [THRESHOLD]}),
+    ),
+    Case(
+        "ModelVersion",
+        "",
+        "must be named '<model>-v<version>'",
+        {"metadata": {"name": "a-v1-v12"}, "spec": {"model": "a-v1", "version": 12}},
+        {"metadata": {"name": "m-v01"}},
+    ),
+    Case("ModelVersion", "", "must be named '<model>-v<version>'", {}, {"metadata": {"name": "n-v1"}}),
+    Case("ModelVersion", "", "must be named '<model>-v<version>'", {}, {"metadata": {"name": "m-v"}}),
+    Case(
+        "ModelVersion",
+        "spec.artifact",
+        "must end in '/' (a prefix) or in 'blobs/sha256/' and the hexadecimal part of `digest`",
+        {"spec": {"artifact": {"uri": BLOB}}},
+        {"spec": {"artifact": {"uri": BLOB[:-1] + "b"}}},
+    ),
+    Case(
+        "Deployment",
+        "",
+        "must have a name of at most 45 lower case letters, digits and dashes that begins with a letter,"
+        " so that the names of its children fit",
+        {"metadata": {"name": "d" * 45}},
+        {"metadata": {"name": "d" * 46}},
+    ),
+    Case(
+        "Deployment",
+        "",
+        "must have a name of at most 45 lower case letters, digits and dashes that begins with a letter,"
+        " so that the names of its children fit",
+        {"metadata": {"name": "a"}},
+        {"metadata": {"name": "1a"}},
+    ),
+    Case(
+        "Deployment",
+        "spec.model",
+        "must set exactly one of `version` and `alias`",
+        {"spec": {"model": {"version": None, "alias": "champion"}}},
+        {"spec": {"model": {"alias": "champion"}}},
+    ),
+    Case(
+        "Deployment",
+        "spec.model",
+        "must set exactly one of `version` and `alias`",
+        {},
+        {"spec": {"model": {"version": None}}},
+    ),
+    Case(
+        "Deployment",
+        "spec.model",
+        "must set `version` when `digest` is set",
+        {"spec": {"model": {"digest": DIGEST}}},
+        {"spec": {"model": {"digest": DIGEST, "version": None, "alias": "champion"}}},
+    ),
+    Case(
+        "Deployment",
+        "spec.endpoint.podTemplate",
+        LABELS,
+        {"spec": {"endpoint": _labels("modelyard.dev.example.com/x")}},
+        {"spec": {"endpoint": _labels("modelyard.dev/revision")}},
+    ),
+]
+
+
+def _rules(node: Object, path: str) -> Iterator[tuple[str, str]]:
+    for rule in node.get("x-kubernetes-validations", []):
+        if "oldSelf" not in rule["rule"]:  # tested field by field in test_immutability
+            yield path, rule["message"]
+    for name, child in node.get("properties", {}).items():
+        yield from _rules(child, f"{path}.{name}".removeprefix("."))
+    if "items" in node:
+        yield from _rules(node["items"], f"{path}[]")
+
+
+def test_each_rule_has_a_case() -> None:
+    rules = {
+        (kind.kind, path, message)
+        for kind in KINDS
+        for version in custom_resource_definition(kind)["spec"]["versions"]
+        for path, message in _rules(version["schema"]["openAPIV3Schema"], "")
+    }
+    assert {(case.kind, case.path, case.message) for case in CASES} == rules
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rule_lets_pass_what_keeps_it(undecided: Resources, case: Case) -> None:
+    undecided.create(merged(MINIMAL[case.kind], case.passing), dry_run=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rule_refuses_what_breaks_it(undecided: Resources, case: Case) -> None:
+    with pytest.raises(RefusedError) as refused:
+        undecided.create(merged(MINIMAL[case.kind], case.failing), dry_run=True)
+    assert [message.split(": ", 1)[-1] for _, message in refused.value.causes] == [case.message]

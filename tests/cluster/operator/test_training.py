@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+
+from tests.cluster.operator.conftest import Stage
+from tests.cluster.operator.nodes import DIGEST
+
+pytestmark = pytest.mark.cluster
+
+STEPS = [
+    {"name": "prepare", "uses": "tabular/prepare@v1", "inputs": ["flights"], "outputs": ["features"]},
+    {"name": "train", "uses": "tabular/train@v1", "inputs": ["features"], "outputs": ["model"]},
+]
+RUN: dict[str, Any] = {
+    "model": "delay",
+    "inputs": [{"name": "flights", "uri": "s3://yard/raw/flights.parquet"}],
+    "steps": STEPS,
+    "evaluation": {"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize"},
+}
+
+
+def succeed(stage: Stage, run: str) -> None:
+    stage.until(lambda: stage.ready("TrainingRun", run) == "Succeeded", f"{run} to succeed")
+
+
+def test_run_becomes_a_version_and_then_nothing_is_written(stage: Stage) -> None:
+    stage.apply("TrainingRun", "one", **RUN)
+    operator = stage.start()
+    succeed(stage, "one")
+    stage.until(lambda: stage.ready("ModelVersion", "delay-v1") == "Available", "the version to be verified")
+
+    version = stage.api.get("ModelVersion", "delay-v1")
+    assert version["spec"]["artifact"]["digest"] == DIGEST
+    assert version["spec"]["lineage"]["trainingRun"]["name"] == "one"
+    assert version["status"]["champion"] == "Yes"
+    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1"]
+    stage.assert_converged(operator)
+
+
+def test_restarted_operator_writes_nothing(stage: Stage) -> None:
+    stage.apply("TrainingRun", "one", **RUN)
+    operator = stage.start()
+    succeed(stage, "one")
+    stage.assert_converged(operator)
+    operator.kill()
+    writes = stage.writes()
+    stage.assert_converged(stage.start())
+    assert stage.writes() == writes
+
+
+def test_failed_step_is_tried_again_with_the_next_attempt(stage: Stage) -> None:
+    stage.nodes.failures["one-train-1"] = {"reason": "StoreUnreachable", "message": "no answer from the store"}
+    stage.apply("TrainingRun", "one", **RUN)
+    stage.start()
+    succeed(stage, "one")
+    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1", "one-train-2"]
+
+
+def test_second_run_of_a_model_is_judged_against_the_champion(stage: Stage) -> None:
+    for name in ("one", "two"):
+        stage.apply("TrainingRun", name, **RUN)
+    stage.start()
+    for name in ("one", "two"):
+        succeed(stage, name)
+    stage.until(lambda: stage.api.get("ModelVersion", "delay-v2")["status"].get("champion") == "Yes", "the champion")
+    verdicts = [v["spec"]["evaluation"]["verdict"] for v in stage.api.all("ModelVersion")]
+    assert verdicts == ["FirstVersion", "BetterThanChampion"]
+
+
+@pytest.mark.parametrize("stop", ["inputs", "one-prepare-1", "one-train-1", "one-register-1", "end"])
+def test_deleted_run_leaves_nothing_but_its_version(stage: Stage, stop: str) -> None:
+    stage.nodes.answers_about_inputs = stop != "inputs"
+    stage.nodes.held = stop
+    stage.apply("TrainingRun", "one", **RUN)
+    operator = stage.start()
+    reached = {
+        "inputs": lambda: stage.ready("TrainingRun", "one") != "",
+        "end": lambda: stage.ready("TrainingRun", "one") == "Succeeded",
+    }
+    stage.until(reached.get(stop, lambda: stop in stage.api.names("Job")), stop)
+    stage.api.delete("TrainingRun", "one")
+    stage.nodes.held = ""
+    stage.until(lambda: stage.nodes.collect_garbage() == 0, "nothing to be left to collect")
+    assert stage.api.names("Job") == stage.api.names("Pod") == []
+    assert stage.api.names("ModelVersion") == (["delay-v1"] if stop == "end" else [])
+    stage.assert_converged(operator)
+
+
+def test_run_of_a_newer_operator_is_carried_out(stage: Stage) -> None:
+    with stage.newer_definition("trainingruns"):
+        stage.apply("TrainingRun", "one", **RUN, fromTheFuture="yes")
+        assert stage.api.get("TrainingRun", "one")["spec"]["fromTheFuture"] == "yes"
+        stage.start()
+        succeed(stage, "one")
+        assert stage.api.get("TrainingRun", "one")["spec"]["fromTheFuture"] == "yes"

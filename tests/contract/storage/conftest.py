@@ -1,0 +1,3 @@
+from tests.support.s3 import bucket, own_s3_server, s3_server, use_store
+
+__all__ = ["bucket", "own_s3_server", "s3_server", "use_store"]
