@@ -1,5 +1,6 @@
 """The few API calls that the cluster's own start needs."""
 
+import contextlib
 import json
 import ssl
 import time
@@ -58,13 +59,16 @@ class Api:
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
-    """Poll a condition until it holds.
+    """Poll a condition until it holds; an answer that could not be had counts as "not yet".
 
     Raises:
         ClusterError: it did not hold in time.
     """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
         if time.monotonic() > deadline:
             raise ClusterError(f"gave up after {seconds:.0f} s waiting for {what}")
         time.sleep(_POLL_SECONDS)

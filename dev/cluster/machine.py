@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
+from dev.cluster.api import wait_until
 from dev.cluster.errors import ClusterError
 from dev.cluster.paths import Report
 from dev.cluster.settings import BRIDGE, Settings
@@ -115,22 +117,25 @@ def remove_rules() -> None:
                 _run(f"{family}-restore", "-w", "--noflush", document=removal)
 
 
-def check_ports(address: str, ports: Iterable[int]) -> None:
+def check_ports(address: str, ports: Iterable[int], *, seconds: float = 5) -> None:
     """Fail if another program listens on a port that the node needs.
+
+    Args:
+        address: of the node.
+        ports: that it needs.
+        seconds: how long a program that is just ending may take to free its port.
 
     Raises:
         ClusterError: names the port and who has it.
     """
     for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                raise ClusterError(
-                    f"port {port} of {address} is in use: {_listener(port)}. "
-                    "End that program, or let it listen on its own address only, and try again."
-                ) from error
+        try:
+            wait_until(partial(_is_free, address, port), "the port", seconds=seconds)
+        except ClusterError as error:
+            raise ClusterError(
+                f"port {port} of {address} is in use: {_listener(port)}. "
+                "End that program, or let it listen on its own address only, and try again."
+            ) from error
 
 
 def mounts_below(mountinfo: str, folders: Sequence[Path]) -> list[str]:
@@ -206,9 +211,16 @@ def _mounts(folders: Sequence[Path]) -> list[str]:
     return mounts_below(Path("/proc/self/mountinfo").read_text(), folders)
 
 
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+    return True
+
+
 def _listener(port: int) -> str:
-    lines = _run("ss", "-Hltnp", f"sport = :{port}").splitlines()
-    return lines[0].split()[-1] if lines else "no program is visible; it may run in a container"
+    users = re.search(r"users:.*", _run("ss", "-Hltnp", f"sport = :{port}"))
+    return users[0].strip() if users else "no program is visible; it may run in a container"
 
 
 def _run(*command: str, document: str | None = None) -> str:

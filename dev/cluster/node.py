@@ -1,22 +1,20 @@
 """A Kubernetes node on the bare machine: everything is a host process below one state folder."""
 
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev.cluster import config, controlplane, kubeconfig, machine, tools
+from dev.cluster import config, containerd, controlplane, kubeconfig, machine, tools
 from dev.cluster import settings as node_settings
 from dev.cluster.api import Api, wait_until
 from dev.cluster.config import Folders
 from dev.cluster.controlplane import ControlPlane
 from dev.cluster.dns import resolves
 from dev.cluster.errors import ClusterError
-from dev.cluster.paths import Report, locked, state_dir, write_if_changed
+from dev.cluster.paths import Report, cache_dir, locked, state_dir, write_if_changed
 from dev.cluster.processes import Processes, stop
 from dev.cluster.settings import NODE_NAME, RUN_FOLDER, Settings
 from dev.images import pause
@@ -57,7 +55,8 @@ class Node:
             settings = self._claim()
             machine.ensure_bridge(settings)
             self._check_ports(settings)
-            self._start_containerd(settings, binaries)
+            fresh = not self._folders.kubelet.exists()
+            containerd.start(self._folders, self._processes, binaries, fresh=fresh)
             plane = _plane(self._state, settings)
             self._report("starting the control plane")
             controlplane.start(plane, self._processes, binaries)
@@ -82,7 +81,7 @@ class Node:
         with self._alone():
             self._report("ending pods and processes")
             self._processes.stop("kubelet")
-            self._kill_containers()
+            containerd.kill_containers()
             for name in _PROCESSES:
                 self._processes.stop(name)
             for process in self._processes.marked():
@@ -116,24 +115,30 @@ class Node:
 
     def load(self, archive: Path) -> None:
         """Import an OCI or Docker image archive under the name that is written in it."""
-        self._ctr("images", "import", "--local", str(archive))
+        self._existing()
+        containerd.ctr("images", "import", "--local", str(archive))
 
     def tag(self, name: str, alias: str) -> None:
         """Let an image have another name; what had that name before loses it."""
-        self._ctr("images", "tag", "--force", name, alias)
+        self._existing()
+        containerd.ctr("images", "tag", "--force", name, alias)
 
     def images(self) -> set[str]:
         """Return the names of the images that pods can use."""
-        return set(self._ctr("images", "list", "--quiet").split())
+        self._existing()
+        return set(containerd.ctr("images", "list", "--quiet").split())
 
     def pretend_gpus(self, count: int) -> None:
         """Tell the scheduler that the node has GPUs."""
-        settings = node_settings.load(self._settings_file)
-        if settings is None:
-            raise ClusterError("no cluster is running")
         quantity = {"nvidia.com/gpu": str(count)}
         status = {"status": {"capacity": quantity, "allocatable": quantity}}
-        _plane(self._state, settings).api().patch(f"{_NODE_PATH}/status", status)
+        _plane(self._state, self._existing()).api().patch(f"{_NODE_PATH}/status", status)
+
+    def _existing(self) -> Settings:
+        settings = node_settings.load(self._settings_file)
+        if settings is None:
+            raise ClusterError("no cluster is running; start it with: python -m dev.cluster up")
+        return settings
 
     @property
     def _settings_file(self) -> Path:
@@ -141,7 +146,7 @@ class Node:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with locked(self._state.with_name(self._state.name + ".lock"), self._report, "another command"):
+        with locked(cache_dir() / "cluster.lock", self._report, "another command"):
             yield
 
     def _claim(self) -> Settings:
@@ -168,41 +173,6 @@ class Node:
             if self._processes.running(name) is None:
                 machine.check_ports(settings.address, ports)
 
-    def _start_containerd(self, settings: Settings, binaries: dict[str, Path]) -> None:
-        file = self._folders.config / "containerd.toml"
-        write_if_changed(file, config.containerd(self._folders, binaries["bridge"].parent))
-        network = self._folders.config / "cni" / "modelyard.conflist"
-        write_if_changed(network, config.cni(settings, self._folders))
-        command = [str(binaries["containerd"]), f"--config={file}"]
-        self._run_containerd(command, file)
-        if not (self._state / "kubelet").exists() and self._forget_containers():
-            # It must not go on with what it has read of the cluster before.
-            self._processes.stop("containerd")
-            self._run_containerd(command, file)
-
-    def _run_containerd(self, command: list[str], file: Path) -> None:
-        self._processes.ensure("containerd", command, configuration=[file])
-
-        def answers() -> bool:
-            self._processes.require("containerd")
-            try:
-                self._ctr("version")
-            except ClusterError:
-                return False
-            return True
-
-        wait_until(answers, "containerd", seconds=30)
-
-    def _forget_containers(self) -> bool:
-        """Delete the containers of an earlier cluster, of which only the images are kept."""
-        containers = self._ctr("containers", "list", "--quiet").split()
-        sandboxes = [row.split()[0] for row in self._ctr("sandboxes", "list").splitlines()[1:]]
-        if containers:
-            self._ctr("containers", "rm", *containers)
-        if sandboxes:
-            self._ctr("sandboxes", "rm", "--force", *sandboxes)
-        return bool(containers or sandboxes)
-
     def _start_controllers(self, plane: ControlPlane, settings: Settings, binaries: dict[str, Path]) -> None:
         access = self._kubeconfig(plane, "controller-manager", "system:kube-controller-manager")
         flags = config.controller_manager_flags(settings, self._folders, access, self._pki)
@@ -214,6 +184,8 @@ class Node:
         self._processes.ensure("kube-scheduler", command, configuration=[access])
 
     def _start_kubelet(self, plane: ControlPlane, settings: Settings, binaries: dict[str, Path]) -> None:
+        network = self._folders.config / "cni" / "modelyard.conflist"
+        write_if_changed(network, config.cni(settings, self._folders))
         access = self._kubeconfig(plane, "kubelet", f"system:node:{NODE_NAME}", "system:nodes")
         plane.authority().server("kubelet-server", [NODE_NAME, settings.address])
         file = self._folders.config / "kubelet.json"
@@ -229,7 +201,14 @@ class Node:
         self._processes.ensure("kube-proxy", command, configuration=[file, access])
 
         kubectl = [str(binaries["kubectl"]), f"--kubeconfig={plane.kubeconfig}"]
-        _run([*kubectl, "apply", "--server-side", f"--filename={_COREDNS_ACCESS}"])
+        done = subprocess.run(
+            [*kubectl, "apply", "--server-side", f"--filename={_COREDNS_ACCESS}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ClusterError(f"cannot give CoreDNS its rights: {done.stderr.strip()}")
         access = self._kubeconfig(plane, "coredns", "system:coredns")
         file = self._folders.config / "Corefile"
         write_if_changed(file, config.corefile(settings, access, Path("/etc/resolv.conf").read_text()))
@@ -255,15 +234,6 @@ class Node:
         write_if_changed(path, kubeconfig.render(api))
         return path
 
-    def _kill_containers(self) -> None:
-        bundles = RUN_FOLDER / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
-        containers = [bundle.name for bundle in bundles.iterdir()] if bundles.exists() else []
-        for pid in machine.pids_in_cgroups(containers):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
     def _delete_state(self) -> None:
         # The settings go last: until then the folder is ours, and `down` can be repeated.
         for path in self._state.iterdir():
@@ -274,11 +244,6 @@ class Node:
         self._settings_file.unlink()
         self._state.rmdir()
 
-    def _ctr(self, *arguments: str) -> str:
-        return _run(
-            [str(tools.path_of("ctr")), f"--address={config.CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
-        )
-
 
 def node(report: Report) -> Node:
     """Return the node of this user's state folder."""
@@ -287,13 +252,6 @@ def node(report: Report) -> Node:
 
 def _plane(state: Path, settings: Settings) -> ControlPlane:
     return ControlPlane(state, settings.address, _API_PORT, settings.service_cidr, nodes=True)
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}; is the cluster up?")
-    return done.stdout
 
 
 def _node_is_ready(api: Api) -> bool:

@@ -111,6 +111,7 @@ class Processes:
             if record.fingerprint == fingerprint:
                 return
             stop(record.process, grace_seconds=10)
+        self._stop_unrecorded(command[0])
         process = self._spawn(name, command)
         text = json.dumps({**asdict(process), "fingerprint": fingerprint})
         write_if_changed(self._folder / f"{name}.json", text)
@@ -121,10 +122,6 @@ class Processes:
         if process:
             stop(process, grace_seconds=grace_seconds)
         (self._folder / f"{name}.json").unlink(missing_ok=True)
-
-    def names(self) -> list[str]:
-        """Return what is recorded, running or not."""
-        return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def marked(self) -> Iterator[Process]:
         """Yield every running process that was started here or descends from one that was."""
@@ -151,6 +148,13 @@ class Processes:
             log = self.log(name)
             lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
             raise ClusterError(f"{name} ended; the end of {log}:\n" + "\n".join(lines))
+
+    def _stop_unrecorded(self, binary: str) -> None:
+        """End what an earlier start had no time to record."""
+        for process in self.marked():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{process.pid}/exe").readlink() == Path(binary).resolve():
+                    stop(process, grace_seconds=10)
 
     def _record(self, name: str) -> _Record | None:
         try:

@@ -8,6 +8,8 @@ from dev.images import base, builder, packages
 from dev.images.builder import Build
 from dev.images.catalogue import PYTHON_IMAGES, Image, content_hash, dockerfile, package_files
 
+_KEPT_ARCHIVES = 3  # another command may be about to load the one before
+
 
 def build(names: Sequence[str], report: Report) -> list[Image]:
     """Build the images of which there is no archive with the present content.
@@ -66,6 +68,6 @@ def _s3_image(report: Report) -> Image:
 def _build(image: Image, arguments: Mapping[str, str], report: Report) -> None:
     recipe = Build(image.names, dockerfile(image.name), REPOSITORY, arguments=arguments)
     builder.build(recipe, image.archive, report)
-    for archive in image.archive.parent.glob(f"modelyard-{image.name}-*.tar"):
-        if archive != image.archive:
-            archive.unlink()
+    archives = sorted(image.archive.parent.glob(f"modelyard-{image.name}-*.tar"), key=lambda a: a.stat().st_mtime)
+    for archive in archives[:-_KEPT_ARCHIVES]:
+        archive.unlink()

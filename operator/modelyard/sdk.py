@@ -108,7 +108,8 @@ def save_model(
     Raises:
         ConversionError: the estimator or a column cannot be converted; the message says which and why.
     """
-    from modelyard.conversion import export_estimator, write_model_directory  # noqa: PLC0415 - seconds of imports
+    from modelyard.conversion.directory import write_model_directory  # noqa: PLC0415 - seconds of imports
+    from modelyard.conversion.sklearn_export import export_estimator  # noqa: PLC0415 - as above
 
     exported = export_estimator(estimator, sample, label=label)
     return write_model_directory(output(name), exported.onnx, exported.signature, sample)
@@ -130,8 +131,8 @@ def save_onnx(
         ConversionError: the runtime cannot load or run the model.
         ColumnError: the sample does not fit the signature.
     """
-    from modelyard.conversion import write_model_directory  # noqa: PLC0415 - seconds of imports
-    from modelyard.model import Signature  # noqa: PLC0415 - not for code that only reads parameters
+    from modelyard.conversion.directory import write_model_directory  # noqa: PLC0415 - seconds of imports
+    from modelyard.model import Signature  # noqa: PLC0415 - as above
 
     if not isinstance(signature, Signature):
         signature = Signature.from_json(json.dumps(dict(signature)).encode())

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from modelyard.storage.blobs import PROBE_KEY
@@ -21,6 +22,7 @@ from modelyard.storage.retry import Patience
 from modelyard.storage.sources import Identity, Listing, OpenStore, hash_source, list_source
 
 CACHE_ENTRIES: Final = 1000
+CACHED_STORES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Lookout:
             open_store: makes the client of a store.
         """
         self._store_uri = store_uri
-        self._open_store = open_store
+        self._open_store = lru_cache(CACHED_STORES)(open_store)
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], Identity] = OrderedDict()
 

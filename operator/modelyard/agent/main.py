@@ -37,12 +37,11 @@ async def run_agent(kube: Kube, settings: Settings, metrics: Metrics) -> None:
         watcher = Watcher(kube, settings, metrics, lookout)
         runner = await serve_health(settings.port, lambda: watcher.ready, metrics.registry)
         watching = asyncio.create_task(watcher.run())
+        refused = asyncio.create_task(_credentials_refused(lookout, settings.credentials_seconds))
         try:
-            await asyncio.wait(
-                [watching, asyncio.create_task(_credentials_refused(lookout, settings.credentials_seconds))],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait([watching, refused], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            refused.cancel()
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from modelyard.agent.kube import ApiError, Kube
+from modelyard.agent.kube import ApiError, Page
 from modelyard.agent.metrics import Metrics
 from modelyard.storage.retry import delays
 
@@ -14,12 +14,22 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 
 
+class ListWatch(Protocol):
+    """The two calls that a mirror needs; both raise ApiError."""
+
+    async def list(self, plural: str) -> Page:
+        """Return all objects of a resource."""
+
+    def watch(self, plural: str, resource_version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield (type, object) of changes since a version."""
+
+
 class Mirror(Generic[T]):
     """What is known of every object of a resource. Only what `read` keeps of an object stays in memory."""
 
     def __init__(
         self,
-        kube: Kube,
+        kube: ListWatch,
         plural: str,
         read: Callable[[dict[str, Any]], T | None],
         changed: Callable[[str], None],

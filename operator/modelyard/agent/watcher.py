@@ -23,8 +23,9 @@ from modelyard.storage.retry import delays
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS: Final = 2
-"""Inputs that are hashed at once, and as many artifacts; the others wait, so memory is bounded."""
+URGENT_READERS: Final = 4
+ROUTINE_READERS: Final = 2
+"""Sources that are hashed at once; the others wait, so memory and traffic are bounded."""
 PARTIAL_SECONDS: Final = 10.0
 """Time after which an Observation says that reading still goes on."""
 NO_STORE: Final = (
@@ -61,8 +62,8 @@ class Watcher:
         )
         self._tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._input_readers = ThreadPoolExecutor(READERS, "inputs")
-        self._artifact_readers = ThreadPoolExecutor(READERS, "artifacts")
+        self._urgent = ThreadPoolExecutor(URGENT_READERS, "urgent")
+        self._routine = ThreadPoolExecutor(ROUTINE_READERS, "routine")
 
     @property
     def ready(self) -> bool:
@@ -165,7 +166,7 @@ class Watcher:
         if self._lookout is None:
             return {"name": item.name, "error": observations.error("SecretMissing", NO_STORE)}
         try:
-            seen = await _in_thread(self._input_readers, self._lookout.identify, item.uri)
+            seen = await _in_thread(self._urgent, self._lookout.identify, item.uri)
         except StorageError as error:
             self._count("input", error.reason)
             return {"name": item.name, "error": observations.error(error.reason, str(error))}
@@ -198,9 +199,9 @@ class Watcher:
         if self._lookout is None:
             await self._write(version, observations.artifact(version.digest, "Unreachable", NO_STORE))
             return None
-        verifying = asyncio.ensure_future(
-            _in_thread(self._artifact_readers, self._lookout.verify, version.uri, version.digest)
-        )
+        # Somebody waits for the first look, and nobody for one of the many that follow.
+        readers = self._routine if self._artifact_before(version) else self._urgent
+        verifying = asyncio.ensure_future(_in_thread(readers, self._lookout.verify, version.uri, version.digest))
         try:
             await asyncio.wait([verifying], timeout=PARTIAL_SECONDS)
             if not verifying.done() and not self._artifact_before(version):

@@ -62,10 +62,10 @@ def export_estimator(estimator: Any, sample: pd.DataFrame, *, label: str | None 
     difference = _difference(estimator, model, compared)
     if difference > TOLERANCE:
         raise ConversionError(
-            f"the ONNX form of {_name(estimator)} differs by {difference:.2g} from the original on {len(compared)} rows, at "
-            f"most {TOLERANCE} is allowed; not every option converts exactly, such as missing values in a forest"
+            f"the ONNX form of {_name(estimator)} differs by {difference:.2g} from the original on {len(compared)} "
+            f"rows, at most {TOLERANCE} is allowed; some options do not convert, such as missing values in a forest"
         )
-    return Exported(onnx, _with_nullable(estimator, model, compared), difference, len(compared))
+    return Exported(onnx, _proven(estimator, model, frame), difference, len(compared))
 
 
 def _normalised(sample: pd.DataFrame) -> pd.DataFrame:
@@ -102,9 +102,9 @@ def _declared(name: str, values: pd.Series) -> InputTensor:
         datatype=Datatype.FP32,
         shape=(-1, 1),
         kind=Kind.NUMERIC,
-        minimum=float(str(finite.min())) if len(finite) else None,
-        maximum=float(str(finite.max())) if len(finite) else None,
-        nullable=bool(values.isna().any()),
+        minimum=float(finite.min()) if len(finite) else None,
+        maximum=float(finite.max()) if len(finite) else None,
+        nullable=True,
     )
 
 
@@ -205,8 +205,8 @@ def _greatest(actual: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.nan_to_num(scaled).max(initial=0.0))
 
 
-def _with_nullable(estimator: Any, model: OnnxModel, frame: pd.DataFrame) -> Signature:
-    """Declare every number nullable when missing ones, and unknown texts, are provably answered alike.
+def _proven(estimator: Any, model: OnnxModel, frame: pd.DataFrame) -> Signature:
+    """Return the signature with numbers nullable where missing ones are provably answered alike.
 
     Raises:
         ConversionError: an unknown text makes the model fail.
@@ -220,10 +220,11 @@ def _with_nullable(estimator: Any, model: OnnxModel, frame: pd.DataFrame) -> Sig
             "'ignore' (OneHotEncoder) or 'use_encoded_value' (OrdinalEncoder)"
         )
     probe[[name for name in probe.columns if name not in texts]] = np.float32(np.nan)
-    if not _alike(estimator, model, probe):
+    if _alike(estimator, model, probe):
         return model.signature
     inputs = tuple(
-        tensor.model_copy(update={"nullable": tensor.kind is Kind.NUMERIC}) for tensor in model.signature.inputs
+        tensor.model_copy(update={"nullable": tensor.nullable and bool(frame[tensor.name].isna().any())})
+        for tensor in model.signature.inputs
     )
     return model.signature.model_copy(update={"inputs": inputs})
 

@@ -83,6 +83,12 @@ def to_tensor(name: str, datatype: Datatype, values: NDArray[Any]) -> Tensor:
     return Tensor(name=name, shape=values.shape, datatype=datatype, data=tuple(data))
 
 
+def from_tensor(tensor: Tensor) -> NDArray[Any]:
+    """Return a tensor of the Open Inference Protocol as an array."""
+    values = [np.nan if value is None else value for value in tensor.data]
+    return np.array(values, dtype=_NUMPY_TYPES[tensor.datatype]).reshape(tensor.shape)
+
+
 def _encode(tensor: InputTensor, columns: Columns) -> NDArray[Any]:
     if tensor.name not in columns:
         raise ColumnError(f"column '{tensor.name}' is missing")
@@ -101,9 +107,8 @@ def _numbers(tensor: InputTensor, values: pd.Series) -> NDArray[Any]:
             return _cast(tensor, np.stack(list(values)))
         except ValueError:
             raise ColumnError(f"column '{tensor.name}' must hold lists of numbers of one length") from None
-    if not tensor.datatype.is_float and values.isna().any():
-        missing = int(values.isna().sum())
-        raise ColumnError(f"column '{tensor.name}' has {missing} missing values, which {tensor.datatype} cannot hold")
+    if values.isna().any() and not (tensor.nullable and tensor.datatype.is_float):
+        raise ColumnError(f"column '{tensor.name}' has {int(values.isna().sum())} missing values, must have none")
     if values.dtype == object and values.isna().all():
         values = values.astype(np.float64)
     return _cast(tensor, values.to_numpy(dtype=np.float64, na_value=np.nan) if tensor.datatype.is_float else values)

@@ -44,15 +44,15 @@ def load_model_directory(path: Path) -> ModelDirectory:
     files = _regular_files(path)
     with _naming(SIGNATURE_FILE):
         signature = Signature.from_json(_read(files, SIGNATURE_FILE))
+    with _naming(MODEL_FILE):
+        model = _existing(files, MODEL_FILE, MAX_MODEL_BYTES)
+        check_interface(check_onnx_file(model, files.keys() - {MODEL_FILE}), signature)
     with _naming(BASELINE_FILE):
         baseline = Baseline.from_json(_read(files, BASELINE_FILE))
         check_baseline(baseline, signature)
     with _naming(EXAMPLES_FILE):
         examples = Examples.from_json(_read(files, EXAMPLES_FILE))
         check_examples(examples, signature)
-    with _naming(MODEL_FILE):
-        model = _existing(files, MODEL_FILE, MAX_MODEL_BYTES)
-        check_interface(check_onnx_file(model, files.keys() - {MODEL_FILE}), signature)
     return ModelDirectory(path, signature, baseline, examples)
 
 

@@ -21,7 +21,9 @@ def _fits(datatype: Datatype, value: Value) -> bool:
         return isinstance(value, bool)
     if isinstance(value, bool | str):
         return False
-    return datatype.is_float or isinstance(value, int)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return datatype.is_float
 
 
 class Tensor(Part):
@@ -75,7 +77,9 @@ def agrees(actual: Value, expected: Value, tolerance: float) -> bool:
         return _missing(actual) and _missing(expected)
     if isinstance(actual, bool | str | None) or isinstance(expected, bool | str | None):
         return type(actual) is type(expected) and actual == expected
-    return actual == expected or abs(actual - expected) <= tolerance * max(1.0, abs(expected))
+    if math.isinf(actual) or math.isinf(expected):
+        return actual == expected
+    return abs(actual - expected) <= tolerance * max(1.0, abs(expected))
 
 
 def _missing(value: Value) -> bool:

@@ -118,13 +118,13 @@ def _prepare_estimated(metric: Metric, predicted: Estimated) -> Weighted:
 
 
 def _mean(losses: Floats) -> Weighted:
-    return lambda weight: _ratio(float(losses @ weight), float(weight.sum()))
+    return lambda weight: _ratio(_dot(losses, weight), float(weight.sum()))
 
 
 def _r2(truth: Floats, error: Floats, weight: Floats) -> float:
-    mean = _ratio(float(truth @ weight), float(weight.sum()))
-    spread = float((truth - mean) ** 2 @ weight)
-    return 1.0 - _ratio(float(error**2 @ weight), spread)
+    mean = _ratio(_dot(truth, weight), float(weight.sum()))
+    spread = _dot((truth - mean) ** 2, weight)
+    return 1.0 - _ratio(_dot(error**2, weight), spread)
 
 
 def _over_classes(predicted: Classified, prepare_one: Callable[[NDArray[np.bool_], Floats], Weighted]) -> Weighted:
@@ -145,8 +145,8 @@ def _f1(predicted: Classified) -> Weighted:
             return float("nan")
         total = 0.0
         for actual, said in pairs:
-            either = float((actual + said) @ weight)
-            total += 2.0 * float((actual * said) @ weight) / either if either else 0.0
+            either = _dot(actual + said, weight)
+            total += 2.0 * _dot(actual * said, weight) / either if either else 0.0
         return total / len(pairs)
 
     return value
@@ -182,7 +182,7 @@ def _roc_auc(truth: NDArray[np.bool_], scores: Floats) -> Weighted:
         positive, total = ranking.counts(weight)
         negative = total - positive
         below = np.cumsum(negative) - negative
-        return _ratio(float(positive @ (below + negative / 2)), float(positive.sum() * negative.sum()))
+        return _ratio(_dot(positive, below + negative / 2), float(positive.sum() * negative.sum()))
 
     return value
 
@@ -194,9 +194,14 @@ def _average_precision(truth: NDArray[np.bool_], scores: Floats) -> Weighted:
         positive, total = (part[::-1] for part in ranking.counts(weight))
         found, said = np.cumsum(positive), np.cumsum(total)
         precision = np.divide(found, said, out=np.zeros_like(found), where=said > 0)
-        return _ratio(float(positive @ precision), float(positive.sum()))
+        return _ratio(_dot(positive, precision), float(positive.sum()))
 
     return value
+
+
+def _dot(left: Floats, right: Floats) -> float:
+    # Not `@`: for vectors as long as these BLAS starts threads, which wait for each other on a busy machine.
+    return float((left * right).sum())
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -12,6 +12,7 @@ from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Goal, Metric
 from modelyard.statistics.decimals import plain
 
 MAX_MESSAGE: Final = 1024
+_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Group:
     candidate: Decimal
     champion: Decimal
     difference: Range | None = None
-    """Interval of the new version's value less the champion's."""
+    """Interval of the new version's value less the champion's, widened since many groups are looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,19 @@ def judge(
 
     In this order: enough rows, thresholds, better than the champion by `minimumImprovement`, no group regressed.
     A group counts as regressed when it is worse by more than its slice allows and the interval of its difference
-    excludes zero: small groups differ by chance.
+    excludes zero: small groups differ by chance, and among many groups some always do.
     """
     for verdict, message in _objections(spec, measured, champion, groups):
         return Judgement(verdict, message[:MAX_MESSAGE])
     if champion is None:
         return Judgement(Verdict.FIRST_VERSION, f"{_scored(spec, measured)}; there is no champion to beat.")
     return Judgement(Verdict.BETTER_THAN_CHAMPION, f"{_compared(spec, measured, champion)}.")
+
+
+def exceeds(spec: EvaluationSpec, group: Group) -> bool:
+    """Return whether the new version is worse on a group by more than its slice allows."""
+    allowed = next(Decimal(part.maximum_regression) for part in spec.slices if part.column == group.column)
+    return -_gain(spec.goal, group.candidate, group.champion) > allowed
 
 
 def _objections(
@@ -121,18 +128,17 @@ def _threshold(
 def _regressions(spec: EvaluationSpec, champion: Challenged, groups: Sequence[Group]) -> Iterator[tuple[Verdict, str]]:
     allowed = {part.column: Decimal(part.maximum_regression) for part in spec.slices}
     regressed = [
-        (regression, group)
+        (-_gain(spec.goal, group.candidate, group.champion), group)
         for group in groups
-        if (regression := -_gain(spec.goal, group.candidate, group.champion)) > allowed[group.column]
-        and _excludes_zero(group.difference)
+        if exceeds(spec, group) and _excludes_zero(group.difference)
     ]
     if regressed:
         regression, worst = max(regressed, key=lambda pair: pair[0])
         others = f" (and {len(regressed) - 1} more groups)" if len(regressed) > 1 else ""
         message = (
-            f"{worst.column} '{worst.value}'{others}: {spec.metric} {plain(worst.candidate)} is {plain(regression)} "
-            f"worse than version {champion.version} ({plain(worst.champion)}) on {worst.rows:,} rows, "
-            f"more than the {plain(allowed[worst.column])} allowed."
+            f"{worst.column} '{worst.value[:_SHOWN]}'{others}: {spec.metric} {plain(worst.candidate)} is "
+            f"{plain(regression)} worse than version {champion.version} ({plain(worst.champion)}) "
+            f"on {worst.rows:,} rows, more than the {plain(allowed[worst.column])} allowed."
         )
         yield Verdict.SLICE_REGRESSED, message
 

@@ -19,11 +19,15 @@ class TableError(ValueError):
 
 
 def table_files(folder: Path) -> tuple[Path, ...]:
-    """Return the table files at any depth, sorted by path. Names that begin with '.' or '_' do not count.
+    """Return the table files at any depth, sorted by path, or the file that is given.
+
+    Names that begin with '.' or '_' do not count.
 
     Raises:
         TableError: there is none, or there is a file of another kind.
     """
+    if folder.is_file():
+        return (folder,)
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
     for path in found:
         if not path.name.endswith(SUFFIXES):

@@ -42,10 +42,10 @@ def run(main: Callable[[], Mapping[str, Any]], reasons: Mapping[str, str]) -> No
 
 def failure(reason: str, message: str) -> str:
     """Return a failure as JSON that fits the termination log."""
-    kept = message[:_MESSAGE_CHARACTERS]
-    while len(encoded := to_json({"reason": reason, "message": kept})) > MESSAGE_BYTES:
-        kept = kept[: len(kept) // 2]
-    return encoded.decode()
+    document = to_json({"reason": reason, "message": message[:_MESSAGE_CHARACTERS]})
+    if len(document) > MESSAGE_BYTES:  # JSON needs at most six bytes for a character
+        document = to_json({"reason": reason, "message": message[: _MESSAGE_CHARACTERS // 2]})
+    return document.decode()
 
 
 def write(message: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -43,6 +44,7 @@ _CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
+_UNSUPPORTED: Final = ("501", "505")  # such as a listing asked of a plain web server
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 # Some servers answer an unknown key id with 404.
 _BAD_KEYS: Final = frozenset({"XAdminUserNotFound", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"})
@@ -89,7 +91,7 @@ class ObjectStore:
     """A Store behind s3://, gs://, az://, https:// or file://."""
 
     def __init__(self, uri: str) -> None:
-        """Make clients; nothing is connected yet.
+        """Make the client that reads; nothing is connected yet.
 
         Args:
             uri: a folder-like prefix, such as `s3://bucket/prefix/`; a trailing `/` is implied.
@@ -101,7 +103,10 @@ class ObjectStore:
         self._uri = uri.rstrip("/") + "/"
         with _translated(self._uri):
             self._reader = _backend(self._uri, _client(_READ_TIMEOUT))
-            self._writer = _backend(self._uri, _client(_WRITE_TIMEOUT))
+
+    @cached_property
+    def _writer(self) -> _Backend:
+        return _backend(self._uri, _client(_WRITE_TIMEOUT))
 
     def url(self, path: str) -> str:
         """Return the URI of an object."""
@@ -226,7 +231,7 @@ def explain(url: str, error: Exception) -> StorageError:
     text = str(error)
     code = _first(_CODE, text)
     status = _first(_STATUS, text)
-    said = code or (f"status {status}" if status else type(error).__name__)
+    said = code or (f"status {status}" if status else "no connection")
     if isinstance(error, exceptions.AlreadyExistsError):
         return AlreadyExists(f"{url}: exists")
     if code in _NO_BUCKET:
@@ -246,7 +251,11 @@ def _explain_rest(url: str, text: str, said: str, status: str) -> StorageError:
         return InvalidSource(f"{url}: the endpoint cannot be used; for one without TLS set AWS_ALLOW_HTTP to 'true'")
     if "ccount must be specified" in text:
         return InvalidSource(f"{url}: set AZURE_STORAGE_ACCOUNT_NAME in the Secret 'modelyard-store'")
-    if "Could not parse path" in text or (status.startswith("4") and status not in ("408", "429")):
+    if (
+        "Could not parse path" in text
+        or status in _UNSUPPORTED
+        or (status.startswith("4") and status not in ("408", "429"))
+    ):
         return InvalidSource(f"{url}: the store does not accept this ({said}); correct the URI")
     return StoreUnreachable(f"{url}: the store does not answer ({said})")
 

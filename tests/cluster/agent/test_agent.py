@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from dev.generate import REPOSITORY
 from modelyard.agent import watcher
 from modelyard.agent.kube import Kube
 from modelyard.agent.main import run_agent
@@ -101,7 +100,7 @@ class Site:
     async def get(self, path: str) -> tuple[int, str]:
         def read() -> tuple[int, str]:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.port}{path}", timeout=5) as answer:  # noqa: S310
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.port}{path}", timeout=5) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 return error.code, ""
@@ -122,13 +121,6 @@ class Site:
     def writes(self, kind: str) -> float:
         value = self.metrics.registry.get_sample_value("modelyard_agent_observations_written_total", {"kind": kind})
         return value or 0.0
-
-
-@pytest.fixture(scope="session")
-def definitions(control_plane: ClusterAccess) -> ClusterAccess:
-    control_plane.apply(REPOSITORY / "crds")
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={REPOSITORY / 'crds'}")
-    return control_plane
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import Protocol
 
 import pytest
 
+from modelyard.controller.engine.kube import KubeClient
 from tests.support.controlplane import ClusterAccess, free_port
+from tests.support.eventually import eventually
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.waiting import wait_until
 from tests.support.widgets import widget
@@ -243,3 +246,26 @@ def test_operator_sees_changes_and_deletions_that_happened_while_no_watch_worked
     text = ("get", "configmap", "one", "-n", namespace, "-o", "jsonpath={.data.text}")
     wait_until(lambda: widget_plane.kubectl(*text) == "changed unseen", seconds=5, what="the config map")
     assert operator.process.poll() is None
+
+
+def test_an_idle_operator_needs_at_most_120_mb(namespace: str, start: Start) -> None:
+    operator = start("a")
+    operator.wait_ready()
+    wait_until(operator.is_leading, seconds=20, what="leadership")
+    status = Path(f"/proc/{operator.process.pid}/status").read_text()
+    megabytes = int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+    print(f"an idle operator needs {megabytes:.0f} MB")  # noqa: T201 - the bar is shown with -s
+    assert megabytes <= 120
+
+
+async def test_first_pass_is_made_within_ten_seconds_of_a_restart_with_500_objects(
+    client: KubeClient, namespace: str, start: Start
+) -> None:
+    for number in range(500):
+        await client.create(widget(namespace, f"w{number}"), field_manager="person")
+    began = time.monotonic()
+    operator = start("a")
+    await eventually(lambda: operator.passes() > 0, seconds=30)
+    seconds = time.monotonic() - began
+    print(f"the first pass was made after {seconds:.1f} s")  # noqa: T201 - the bar is shown with -s
+    assert seconds <= 10

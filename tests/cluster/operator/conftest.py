@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -90,6 +91,11 @@ class Stage:
         self.operators.append(operator)
         return operator
 
+    def stop(self) -> None:
+        """End all operators."""
+        for operator in self.operators:
+            operator.kill()
+
     def apply(self, kind: str, name: str, **spec: object) -> None:
         """Apply one of our objects, as a person would."""
         manifest = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
@@ -109,12 +115,16 @@ class Stage:
         found = next((c for c in conditions if c["type"] == "Ready"), None)
         return "" if found is None else found["reason"] if found["status"] == "True" else f"!{found['reason']}"
 
+    def records(self) -> list[dict[str, Any]]:
+        """The audit log of the namespace: who did what, with what outcome."""
+        lines = self.plane.audit_log.read_text().splitlines()
+        return [json.loads(line) for line in lines if f'"namespace":"{self.api.namespace}"' in line]
+
     def writes(self) -> list[tuple[str, str]]:
-        """Verb and path of each write that the operator has made by itself, its Lease aside."""
-        records = (json.loads(line) for line in self.plane.audit_log.read_text().splitlines())
+        """Verb and path of each write that the operator has made with its own rights, its Lease aside."""
         return [
             (record["verb"], record["requestURI"].partition("?")[0])
-            for record in records
+            for record in self.records()
             if record["user"]["username"] == self.user
             and record["verb"] in {"create", "update", "patch", "delete"}
             and record["objectRef"]["resource"] != "leases"
@@ -188,9 +198,8 @@ def stage(served: ClusterAccess, tmp_path: Path) -> Iterator[Stage]:
     user = f"system:serviceaccount:{namespace}:operator"
     stage = Stage(served, api, Nodes(api), user, _kubeconfig(served, namespace, tmp_path), tmp_path / "operator.log")
     yield stage
-    for operator in stage.operators:
-        operator.kill()
-        assert operator.faults() == []
+    stage.stop()
+    assert [fault for operator in stage.operators for fault in operator.faults()] == []
     api.close()
 
 

@@ -96,7 +96,7 @@ async def test_informer_synthesises_deletions_that_it_missed(
 async def test_informer_lists_at_once_when_pages_expire(fake: FakeKube, follower: Follower) -> None:
     for number in range(600):
         fake.put(PATH, config_map(f"c{number}"))
-    fake.fail("GET", "continue=500", 410)
+    fake.fail("GET", "continue=500", 410, times=1000)
     await follower.synced()
     assert follower.store.size == 600
 
@@ -154,3 +154,9 @@ async def test_informer_joins_lines_that_arrive_in_pieces(fake: FakeKube, follow
 
     fake.fail("GET", "watch=true", pieces)
     await eventually(lambda: follower.names() == {"big"})
+
+
+async def test_informer_survives_a_line_that_is_no_event(fake: FakeKube, follower: Follower) -> None:
+    fake.fail("GET", "watch=true", lambda _: web.Response(text="<html>\n"))
+    fake.put(PATH, config_map("new"))
+    await eventually(lambda: follower.names() == {"new"})

@@ -7,6 +7,7 @@ from aiohttp import web
 from modelyard.controller.engine.credentials import Credentials
 from modelyard.controller.engine.kube import ApiError, KubeClient, Request
 from modelyard.controller.engine.manifests import Ref, TypeTable
+from modelyard.controller.engine.settings import SettingsError
 from tests.support.fake_kube import FakeKube, failure, write_kubeconfig
 from tests.support.widgets import CONFIG_MAPS, TYPES
 
@@ -124,3 +125,8 @@ async def test_client_fills_in_the_kind_of_listed_objects(fake: FakeKube, client
     fake.put(PATH, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "a", "name": "x"}})
     pages = [page async for page in client.list_pages(CONFIG_MAPS, "a")]
     assert [(item["apiVersion"], item["kind"]) for page in pages for item in page.items] == [("v1", "ConfigMap")]
+
+
+def test_credentials_name_the_setting_that_leads_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"MODELYARD_KUBECONFIG: no access to a cluster in '.*nowhere'"):
+        Credentials(str(tmp_path / "nowhere"))

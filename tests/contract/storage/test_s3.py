@@ -149,7 +149,7 @@ def test_fetch_names_a_missing_blob(store: ObjectStore, blobs: Path, output: Pat
         _fetch(tree.uri, tree.digest, tmp_path / "input")
 
 
-@pytest.mark.parametrize("path", ["../escaped", "a/../../escaped", "/tmp/escaped"])
+@pytest.mark.parametrize("path", ["../escaped", "a/../../escaped", "/escaped"])
 def test_fetch_refuses_a_hostile_manifest(store: ObjectStore, tmp_path: Path, path: str) -> None:
     """Whoever may write to the store may name any path, with a digest that fits."""
     hostile = Manifest((FileEntry(path, _sha256(b"x"), 1),))

@@ -87,3 +87,17 @@ def test_store_drops_managed_fields(store: Store) -> None:
     found = store.get("a", "x")
     assert found is not None
     assert "managedFields" not in found["metadata"]
+
+
+def test_store_is_not_haunted_by_the_answer_of_a_write_that_a_deletion_has_overtaken(store: Store) -> None:
+    store.put(pod("x", 1))
+    store.remove(pod("x", 3))
+    assert not store.put(pod("x", 2))
+    assert store.get("a", "x") is None
+    assert store.put(pod("x", 4)), "one whose labels were only taken off for a while comes back"
+
+
+def test_store_knows_of_a_deletion_that_came_before_the_object(store: Store) -> None:
+    store.remove(pod("x", 3))
+    assert not store.put(pod("x", 2))
+    assert store.put(pod("x", 5, uid="successor"))

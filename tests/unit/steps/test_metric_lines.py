@@ -18,7 +18,7 @@ def test_decimal_strings_are_allowed_in_objects_and_close_to_the_number(value: f
         assert not abs(value) < 10**15
     else:
         assert DECIMAL.fullmatch(text)
-        assert abs(Decimal(text) - Decimal(value)) <= Decimal("1e-14") * max(1, abs(Decimal(value)))
+        assert abs(Decimal(text) - Decimal(value)) <= Decimal("1e-14") * (1 + abs(Decimal(value)))
 
 
 @pytest.mark.parametrize(

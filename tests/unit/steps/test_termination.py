@@ -1,13 +1,15 @@
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard.steps.termination import failure
 from modelyard.storage.results import MAX_METRICS, MESSAGE_BYTES, to_message
 
 
-@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=9000))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=9000))
+@example("\x00" * 2000)
+@example("\U0001f600" * 2000)
 def test_failure_fits_the_termination_log(message: str) -> None:
     text = failure("StoreUnreachable", message)
     assert len(text.encode()) <= MESSAGE_BYTES

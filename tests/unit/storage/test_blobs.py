@@ -32,6 +32,10 @@ def _writer(store: MemoryStore, seconds: float = 0) -> BlobWriter:
     return BlobWriter(store, _patience(seconds), piece_bytes=100)
 
 
+def _overwrite(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -118,7 +122,7 @@ def test_upload_ends_with_the_outage_when_patience_ends(folder: Path) -> None:
 
 def test_upload_refuses_a_file_that_changes_meanwhile(folder: Path) -> None:
     store = MemoryStore()
-    store.after_put = lambda key: (folder / "big.bin").write_bytes(bytes(len(CONTENT))) and None
+    store.after_put = lambda _: _overwrite(folder / "big.bin")
     with pytest.raises(OutputRefused, match="changed"):
         BlobWriter(store, _patience(), piece_bytes=10).upload_tree(folder, scan_output(folder))
     for key, data in store.objects.items():

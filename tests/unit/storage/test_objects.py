@@ -19,6 +19,7 @@ from modelyard.storage.objects import ObjectStore, explain, split_uri
         (exceptions.GenericError("status code: 404 Not Found"), ObjectNotFound),
         (exceptions.GenericError("status code: 400 Bad Request: <Code>InvalidBucketName</Code>"), InvalidSource),
         (exceptions.GenericError("HTTP error: builder error"), InvalidSource),
+        (exceptions.GenericError("PROPFIND - status code: 501 Not Implemented"), InvalidSource),
         (exceptions.GenericError("status code: 503 Slow Down"), StoreUnreachable),
         (exceptions.GenericError("status code: 429 Too Many Requests"), StoreUnreachable),
         (exceptions.GenericError("HTTP error: error sending request"), StoreUnreachable),

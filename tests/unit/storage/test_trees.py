@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.storage.errors import InvalidSource, OutputEmpty, OutputMissing, OutputRefused
-from modelyard.storage.trees import LocalFile, Limits, create_beneath, open_beneath, scan_output
+from modelyard.storage.trees import Limits, LocalFile, create_beneath, open_beneath, scan_output
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_open_beneath_does_not_wait_for_a_pipe(output: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("path", ["../x", "/tmp/x", "a/../../x", ""])
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", ""])
 def test_create_beneath_refuses_paths_that_leave_the_folder(output: Path, path: str) -> None:
     with pytest.raises(InvalidSource), create_beneath(output, path):
         pass

@@ -239,6 +239,7 @@ class Writer:
             )
         except ApiError as error:
             if error.not_found:
+                self._stores.remove(parent)
                 raise _Gone from error
             raise
         self._stores.put(written)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from kubernetes import client, config
 
+from modelyard.controller.engine.settings import PREFIX, SettingsError
+
 TOKEN_SECONDS = 60.0
 """How long a token is used before it is read again."""
 
@@ -19,6 +21,9 @@ class Credentials:
     Args:
         kubeconfig: a kubeconfig file; when None, the pod's own account, or else the default file.
         clock: seconds on a clock that never goes back.
+
+    Raises:
+        SettingsError: there is neither.
     """
 
     def __init__(self, kubeconfig: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,13 +88,17 @@ class Credentials:
 
 def _load(kubeconfig: str | None) -> client.Configuration:
     configuration = client.Configuration()
-    if kubeconfig is None:
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            config.load_kube_config(client_configuration=configuration)
-    else:
-        config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    try:
+        if kubeconfig is None:
+            try:
+                config.load_incluster_config(client_configuration=configuration)
+            except config.ConfigException:
+                config.load_kube_config(client_configuration=configuration)
+        else:
+            config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    except (config.ConfigException, OSError) as error:
+        place = f"'{kubeconfig}'" if kubeconfig else "the pod or the default kubeconfig"
+        raise SettingsError(f"{PREFIX}KUBECONFIG: no access to a cluster in {place}: {error}") from error
     return configuration
 
 

@@ -109,6 +109,7 @@ async def run_kopf(
     credentials: Credentials,
     *,
     namespaces: Iterable[str],
+    identity: str,
     stop: asyncio.Event,
     on_stop: Callable[[], Awaitable[None]],
     drain_seconds: float,
@@ -119,6 +120,7 @@ async def run_kopf(
         stores: what events are recorded in; their listeners enqueue.
         credentials: how to sign in.
         namespaces: which ones to watch; all when empty.
+        identity: what this replica calls itself.
         stop: ends the watching when set.
         on_stop: awaited once the watches have ended, before this returns.
         drain_seconds: how long `on_stop` may take.
@@ -144,6 +146,8 @@ async def run_kopf(
         clusterwide=not names,
         namespaces=names,
         standalone=True,
+        # Kopf would look up the name of the user, which a uid without an entry in /etc/passwd has not.
+        identity=identity,  # type: ignore[arg-type]  # a str to Kopf, under a name that it does not export
         stop_flag=stop,
     )
 

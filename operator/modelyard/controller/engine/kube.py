@@ -245,7 +245,7 @@ class KubeClient:
                 if event["type"] == "ERROR":
                     raise ApiError.of_status(event["object"])
                 yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _no_answer(error) from error
         finally:
             response.close()

@@ -183,7 +183,7 @@ class Runtime:
             f"{controller.name} workers", lambda: stuckness(controller.queue.longest_running, limit)
         )
         for trigger in (Trigger(store, _own_key), *triggers):
-            trigger.store.subscribe(_enqueue(controller.queue, trigger.keys_of))
+            trigger.store.subscribe(enqueue(controller.queue, trigger.keys_of))
 
     async def execute(self, parent: Manifest, plan: Plan) -> float | None:
         """Carries out a plan within a pass, so that other passes can wait for its writes; see `Writer`."""
@@ -225,6 +225,7 @@ class Runtime:
             self._served,
             self._credentials,
             namespaces=self._settings.watch_namespaces,
+            identity=self._settings.identity,
             stop=self._stop,
             on_stop=lambda: self._drain(election),
             drain_seconds=self._settings.drain_seconds,
@@ -306,11 +307,17 @@ def _own_key(manifest: Manifest) -> Iterable[Key]:
     return (Key(manifest["kind"], namespace_of(manifest), name_of(manifest)),)
 
 
-def _enqueue(queue: WorkQueue, keys_of: KeysOf) -> Listener:
+def enqueue(queue: WorkQueue, keys_of: KeysOf) -> Listener:
+    """Asks for passes of what an object belonged to before a change, and of what it belongs to after it."""
+
     def listener(old: Manifest | None, new: Manifest | None) -> None:
         for manifest in (old, new):
-            for key in keys_of(manifest) if manifest else ():
-                queue.add(key)
+            try:
+                for key in keys_of(manifest) if manifest else ():
+                    queue.add(key)
+            except Exception:
+                # One odd object must not stop the watch of all others.
+                logger.exception("object not understood")
 
     return listener
 

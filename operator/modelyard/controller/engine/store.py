@@ -1,5 +1,6 @@
 """The last known objects of one kind, with indices; changed by watches, by full lists and by our own writes."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
 from modelyard.controller.engine.manifests import Manifest, Ref, ResourceType, name_of, namespace_of, uid_of
@@ -7,6 +8,9 @@ from modelyard.controller.engine.manifests import Manifest, Ref, ResourceType, n
 Listener = Callable[[Manifest | None, Manifest | None], None]
 IndexFunction = Callable[[Manifest], Iterable[str]]
 Transform = Callable[[Manifest], Manifest]
+
+REMEMBERED_REMOVALS = 4096
+"""Removed objects whose late news are ignored."""
 
 _Name = tuple[str, str]
 
@@ -23,7 +27,8 @@ class Store:
     """A cache of one kind. Stored objects are shared: nobody may change them.
 
     Older versions never replace newer ones, so what our own writes returned can be put in at once, and
-    the watch that tells of them later changes nothing.
+    the watch that tells of them later changes nothing. Removals count as versions too: the answer of a write
+    that a deletion has overtaken, or a list from before it, raises no ghost.
 
     Args:
         resource: the kind.
@@ -40,6 +45,7 @@ class Store:
     ) -> None:
         self.resource = resource
         self._objects: dict[_Name, Manifest] = {}
+        self._removed: OrderedDict[str, int] = OrderedDict()
         self._functions = dict(indices or {})
         self._indices: dict[str, dict[str, dict[_Name, Manifest]]] = {name: {} for name in self._functions}
         self.transform = transform
@@ -70,13 +76,17 @@ class Store:
         """Stores an object unless it is known in this or a newer version; whether anything changed."""
         key = (namespace_of(manifest), name_of(manifest))
         old = self._objects.get(key)
-        if old is not None and version_of(manifest) <= version_of(old):
+        known = max(version_of(old) if old else -1, self._removed.get(uid_of(manifest), -1))
+        if version_of(manifest) <= known:
             return False
         self._replace(key, old, self.transform(manifest))
         return True
 
     def remove(self, manifest: Manifest) -> bool:
         """Forgets an object, but not another one of the same name; whether anything changed."""
+        self._removed[uid_of(manifest)] = version_of(manifest)
+        if len(self._removed) > REMEMBERED_REMOVALS:
+            self._removed.popitem(last=False)
         key = (namespace_of(manifest), name_of(manifest))
         old = self._objects.get(key)
         if old is None or uid_of(old) != uid_of(manifest):

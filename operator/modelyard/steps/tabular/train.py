@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from modelyard.conversion import OnnxModel, export_estimator, write_model_directory
+from modelyard.conversion.directory import write_model_directory
+from modelyard.conversion.runtime import OnnxModel
+from modelyard.conversion.sklearn_export import export_estimator
 from modelyard.conversion.truth import pair
 from modelyard.statistics.metrics import metrics_of, score
 from modelyard.steps.tables import TableError, read_table

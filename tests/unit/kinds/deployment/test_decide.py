@@ -107,6 +107,7 @@ def test_candidate_that_is_not_ready_in_time_is_stuck_and_recovers() -> None:
     world.reconcile()
     assert world.condition("RolledOut") == ("False", "GoldenMismatch")
     assert world.condition("Reconciling") == ("True", "GoldenMismatch")
+    assert world.condition("Ready") == ("False", "GoldenMismatch")
     assert "example 0 differs" in world.message("Ready")
     assert decide(world.observe()).requeue_after == 60
     world.wait(60)

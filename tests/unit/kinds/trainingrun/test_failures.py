@@ -6,7 +6,7 @@ import pytest
 from modelyard.controller.engine.manifests import name_of
 from modelyard.controller.kinds.trainingrun.progress import retry_delay
 from tests.unit.kinds.trainingrun.builders import PREPARE, TRAIN, spec
-from tests.unit.kinds.trainingrun.simulation import JOBS, PODS, RUNS, Cluster
+from tests.unit.kinds.trainingrun.simulation import JOBS, PODS, Cluster
 
 
 def running(**changes: Any) -> Cluster:
@@ -239,7 +239,7 @@ def test_a_deadline_is_met_in_time() -> None:
 
 
 def test_suspended_time_does_not_count_against_the_deadline() -> None:
-    cluster = running(activeDeadlineSeconds=60)
+    cluster = running(activeDeadlineSeconds=3600)
     cluster.suspend("one", suspend=True)
     turn(cluster)
     assert not cluster.runnable_jobs()
@@ -266,10 +266,10 @@ def test_a_suspended_run_starts_nothing() -> None:
 
 def test_a_finished_run_is_deleted_when_its_time_is_over_and_its_version_stays() -> None:
     cluster = Cluster()
-    cluster.add_run("one", spec(ttlSecondsAfterFinished=3600))
-    cluster.settle(passes=8)
-    assert not cluster.api.objects.get((RUNS.kind, "gone"))
-    turn(cluster, seconds=3600)
+    cluster.add_run("one", spec(ttlSecondsAfterFinished=7200))
+    cluster.settle()
+    assert cluster.runs()
+    turn(cluster, seconds=7200)
     assert not cluster.runs()
     assert not cluster.of_kind(JOBS.kind)
     assert len(cluster.of_kind("ModelVersion")) == 1
@@ -318,10 +318,19 @@ def test_the_status_of_a_long_run_with_long_messages_is_small() -> None:
     cluster = Cluster()
     cluster.add_run("one", spec(steps=steps, evaluation=None))
     cluster.log = "x" * 4000
-    for _ in range(40):
+    for _ in range(60):
         cluster.observe_inputs()
         for job in cluster.runnable_jobs():
             cluster.end_job(job, "exit" if "last" in name_of(job) else "succeed")
-        turn(cluster)
+        cluster.sync()
+        cluster.reconcile("one")
     assert cluster.condition("one", "Succeeded")["status"] == "False"
     assert len(repr(cluster.run("one")["status"])) < 16 * 1024
+
+
+def test_a_deleted_job_of_a_later_attempt_is_noticed_too() -> None:
+    cluster = running()
+    end(cluster, "exit", seconds=10)
+    cluster.api.remove(cluster.active_jobs()[0])
+    turn(cluster)
+    assert (step(cluster)["attempt"], step(cluster)["reason"]) == (2, "JobDeleted")

@@ -29,7 +29,7 @@ def conditions(observed: Observed, rollout: Rollout) -> tuple[Condition, ...]:
     )
     stalled = _stalled(resolved, rolled_out)
     return (
-        _ready(observed, rollout, resolved, available, rolled_out),
+        _ready(observed, rollout, (resolved, rolled_out, available)),
         resolved,
         available,
         rolled_out,
@@ -151,12 +151,13 @@ def _problem(observed: Observed, revision: str) -> Problem | None:
     return next((problem for problem in found if problem), None)
 
 
-def _ready(observed: Observed, rollout: Rollout, *parts: Condition) -> Condition:
+def _ready(observed: Observed, rollout: Rollout, parts: tuple[Condition, ...]) -> Condition:
+    """Sum up: the first part that is not as asked says why; the parts go from cause to effect."""
     for part in parts:
         if part.status != "True" and part.reason != Reason.SCALED_TO_ZERO:
             return _condition(ConditionType.READY, "False", part.reason, part.message)
     if observed.size == 0:
-        return _condition(ConditionType.READY, "True", Reason.SCALED_TO_ZERO, parts[1].message)
+        return _condition(ConditionType.READY, "True", Reason.SCALED_TO_ZERO, parts[-1].message)
     version = rollout.stable.version if rollout.stable else rollout.wanted
     return _condition(ConditionType.READY, "True", Reason.SERVING, f"version {version} serves")
 

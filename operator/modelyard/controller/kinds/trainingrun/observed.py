@@ -83,9 +83,12 @@ class Observed:
         return (*(step.name for step in steps), *((REGISTER_STEP,) if makes_model else ()))
 
     def recorded(self, step: str) -> StepStatus:
-        """Return what status says of a step."""
-        known = (status for status in self.run.status.steps if status.name == step)
-        return next(known, StepStatus(name=step, state=StepState.WAITING))
+        """Return what status says of a step. A success that does not name every output is none: nothing can follow it."""
+        waiting = StepStatus(name=step, state=StepState.WAITING)
+        known = next((status for status in self.run.status.steps if status.name == step), waiting)
+        wanted = next((asked.outputs for asked in self.run.spec.steps if asked.name == step), ())
+        is_whole = known.state is not StepState.SUCCEEDED or {o.name for o in known.outputs} >= set(wanted)
+        return known if is_whole else waiting.model_copy(update={"attempt": known.attempt})
 
     def seconds_since(self, time: str) -> float:
         """Return the seconds that went by since a time of status."""

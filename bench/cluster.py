@@ -1,0 +1,158 @@
+"""Bars that need the whole cluster: the operator as its chart runs it, and its metrics as Prometheus reads them."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.bars import Bar
+from dev.cluster.paths import state_dir
+from dev.install import SYSTEM_NAMESPACE, Installation
+
+OPERATOR = "deployment/modelyard-operator"
+OBJECTS = 500
+WATCHED_SECONDS = 60
+WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+AUDIT_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+SETTLE_SECONDS = 120
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+class Operator:
+    """The running operator."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+
+    @contextmanager
+    def metrics(self) -> Iterator[Callable[[], Samples]]:
+        """Give a function that reads the metrics of the operator that runs now."""
+        with self.installation.forward(OPERATOR, 8080, SYSTEM_NAMESPACE) as port:
+
+            def read() -> Samples:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                    text = answer.read().decode()
+                families = text_string_to_metric_families(text)
+                return {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+
+            yield read
+
+    def restart(self) -> float:
+        """Delete the operator's pods and wait for the next to be ready; return the time when its process began."""
+        kubectl = self.installation.kubectl
+        selector = "--selector=app.kubernetes.io/name=modelyard,app.kubernetes.io/component=operator"
+        kubectl("delete", "pods", selector, f"-n={SYSTEM_NAMESPACE}", "--wait=true", timeout=120)
+        kubectl("rollout", "status", OPERATOR, f"-n={SYSTEM_NAMESPACE}", "--timeout=120s", timeout=150)
+        with self.metrics() as read:
+            return total(read(), "process_start_time_seconds")
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """Add the samples of a name whose labels are as given."""
+    return sum(v for (n, l), v in samples.items() if n == name and labels.items() <= dict(l).items())
+
+
+def idle_memory(operator: Operator) -> Bar:
+    """Resident memory of the operator while nothing happens."""
+    with operator.metrics() as read:
+        values = tuple(total(read(), "process_resident_memory_bytes") / 1e6 for _ in range(3))
+    return Bar("operator idle RSS", "MB", 120, values)
+
+
+def converged_writes(operator: Operator) -> list[Bar]:
+    """Write requests of the operator in a minute in which nothing happens, its Lease aside.
+
+    Counted by the operator's own metrics and, where the cluster has an audit log, by the API server.
+    """
+    audit = state_dir() / "audit.log"
+    with operator.metrics() as read:
+        before = read()
+        since = datetime.now(UTC)
+        time.sleep(WATCHED_SECONDS)
+        after = read()
+    renewals = total(after, "modelyard_lease_renewals_total") - total(before, "modelyard_lease_renewals_total")
+    own = sum(
+        total(after, "rest_client_requests_total", method=method) - total(before, "rest_client_requests_total", method=method)
+        for method in WRITES
+    )
+    bars = [Bar(f"writes in {WATCHED_SECONDS} s when converged, Lease aside (operator's count)", "", 0, (own - renewals,))]
+    if audit.exists():
+        counted = sum(_is_operator_write(json.loads(line), since) for line in audit.open())
+        bars.append(Bar(f"writes in {WATCHED_SECONDS} s when converged, Lease aside (audit log)", "", 0, (counted,)))
+    return bars
+
+
+def _is_operator_write(event: dict[str, Any], since: datetime) -> bool:
+    user = event["user"]["username"]
+    return (
+        user == f"system:serviceaccount:{SYSTEM_NAMESPACE}:modelyard-operator"
+        and event["verb"] in AUDIT_WRITES
+        and event.get("objectRef", {}).get("resource") != "leases"
+        and datetime.fromisoformat(event["requestReceivedTimestamp"]) >= since
+    )
+
+
+def restart_with_objects(operator: Operator, namespace: str) -> list[Bar]:
+    """Time from the process' start until it has reconciled, and CPU of a pass that changes nothing, with 500 objects."""
+    _make_versions(operator.installation, namespace)
+    with operator.metrics() as read:
+        _until(lambda: total(read(), "workqueue_depth") == 0)
+    first, everything, cpu = [], [], []
+    for _ in range(3):
+        began = operator.restart()
+        with operator.metrics() as read:
+            first.append(_until(lambda r=read: _passes(r()) > 0) - began)
+            everything.append(_until(lambda r=read: _passes(r()) >= OBJECTS) - began)
+            cpu.append(_pass_cost(operator.installation, namespace, read))
+    return [
+        Bar(f"restart with {OBJECTS} objects to first reconcile", "s", 10, tuple(first)),
+        Bar(f"restart with {OBJECTS} objects until all are reconciled", "s", 10, tuple(everything)),
+        Bar("CPU of a pass that changes nothing, its watch event included", "ms", 2, tuple(cpu)),
+    ]
+
+
+def _pass_cost(installation: Installation, namespace: str, read: Callable[[], Samples]) -> float:
+    """Touch every object and return the operator's CPU per pass, in milliseconds."""
+    _until(lambda: total(read(), "workqueue_depth") == 0)
+    before = read()
+    stamp = f"bench.modelyard.dev/touched={time.monotonic_ns()}"
+    installation.kubectl("annotate", "modelversions", "--all", "--overwrite", stamp, f"-n={namespace}", timeout=120)
+    _until(lambda: _passes(read()) - _passes(before) >= OBJECTS)
+    after = read()
+    seconds = total(after, "process_cpu_seconds_total") - total(before, "process_cpu_seconds_total")
+    return 1000 * seconds / (_passes(after) - _passes(before))
+
+
+def _passes(samples: Samples) -> float:
+    return total(samples, "controller_runtime_reconcile_total")
+
+
+def _make_versions(installation: Installation, namespace: str) -> None:
+    def version(number: int) -> dict[str, Any]:
+        artifact = {"uri": f"s3://nowhere/{number}/", "digest": f"sha256:{number:064x}"}
+        return {
+            "apiVersion": "modelyard.dev/v1alpha1",
+            "kind": "ModelVersion",
+            "metadata": {"name": f"bench-v{number}"},
+            "spec": {"model": "bench", "version": number, "artifact": artifact},
+        }
+
+    text = yaml.safe_dump_all(version(number) for number in range(1, OBJECTS + 1))
+    installation.kubectl("create", "namespace", namespace)
+    installation.kubectl("create", f"-n={namespace}", "-f", "-", stdin=text, timeout=300)
+
+
+def _until(condition: Callable[[], bool]) -> float:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the operator did not settle within {SETTLE_SECONDS} s")
+        time.sleep(0.1)
+    return time.time()
