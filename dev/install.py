@@ -116,19 +116,17 @@ class Installation:
     def forward(self, target: str, port: int, namespace: str) -> Iterator[int]:
         """Forward a free loopback port to a Service or pod, and give its number."""
         command = [str(self._kubectl), f"--kubeconfig={self.kubeconfig}", "port-forward", target, f":{port}"]
-        process = subprocess.Popen(
-            [*command, f"--namespace={namespace}", "--address=127.0.0.1"], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            # Forwarding from 127.0.0.1:41234 -> 7070
-            local = line.partition("127.0.0.1:")[2].partition(" ")[0]
-            if not local:
-                raise CommandError(f"port-forward to {target} in {namespace} did not start: {line.strip()}")
-            yield int(local)
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+        words = [*command, f"--namespace={namespace}", "--address=127.0.0.1"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                line = process.stdout.readline() if process.stdout else ""
+                # Forwarding from 127.0.0.1:41234 -> 7070
+                local = line.partition("127.0.0.1:")[2].partition(" ")[0]
+                if not local:
+                    raise CommandError(f"port-forward to {target} in {namespace} did not start: {line.strip()}")
+                yield int(local)
+            finally:
+                process.terminate()
 
     def _upgrade(self, release: str, chart: Path, namespace: str, values: Mapping[str, Any]) -> None:
         started = time.monotonic()

@@ -71,7 +71,8 @@ def test_endpoint_answers_a_plain_json_client(tenant: Tenant, served: dict[str, 
                 }
             ).encode(),
         )
-        answer = json.load(urllib.request.urlopen(request, timeout=10))  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            answer = json.load(response)
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     assert outputs["label"] == [1]
     assert outputs["probabilities"][1] > 0.8
@@ -117,7 +118,7 @@ def test_version_that_does_not_exist_leaves_what_serves(tenant: Tenant, served: 
     assert served
     tenant.apply(deployment(MODEL, {"name": MODEL, "version": 99}, replicas=1))
     found = tenant.wait_condition("mdep", MODEL, "ModelResolved", "False", reason="VersionNotFound", seconds=30)
-    assert "loop-v99" in found["message"]
+    assert "version 99" in found["message"]
     assert condition_of(tenant.get("mdep", MODEL), "Available")["status"] == "True"
     tenant.apply(deployment(MODEL, {"name": MODEL, "version": 1}, replicas=1))
     tenant.wait_condition("mdep", MODEL, "Ready", "True", seconds=60)

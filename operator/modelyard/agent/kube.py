@@ -1,24 +1,28 @@
 """The few calls that the agent makes to the Kubernetes API: list, watch and server-side apply in one namespace."""
 
+import asyncio
 import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 
 from modelyard.agent.settings import ACCOUNT_FOLDER
 from modelyard.api.v1alpha1.names import AGENT_FIELD_MANAGER, GROUP, VERSION
 
+T = TypeVar("T")
+
 PAGE: Final = 500
 WATCH_SECONDS: Final = 240
 _SILENCE_SECONDS: Final = WATCH_SECONDS + 60
 _REQUEST_SECONDS: Final = 30
+_FAREWELL_SECONDS: Final = 5.0
 _MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 _TOKEN_SECONDS: Final = 60.0
 
@@ -72,6 +76,7 @@ class Kube:
         self._base = f"{server.rstrip('/')}/apis/{GROUP}/{VERSION}/namespaces/{namespace}"
         self._tls = tls
         self._token = token
+        self._calls: set[asyncio.Task[Any]] = set()
 
     @classmethod
     def in_cluster(cls, namespace: str) -> "Kube":
@@ -91,6 +96,13 @@ class Kube:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._calls:
+            answered, late = await asyncio.wait(self._calls, timeout=_FAREWELL_SECONDS)
+            for call in late:
+                call.cancel()
+            for call in answered:
+                if call.exception() is None and isinstance(call.result(), aiohttp.ClientResponse):
+                    _hang_up(call.result())
         await self._session.close()
 
     async def list(self, plural: str) -> Page:
@@ -117,19 +129,18 @@ class Kube:
             "resourceVersion": resource_version,
         }
         timeout = aiohttp.ClientTimeout(total=_SILENCE_SECONDS, sock_connect=_REQUEST_SECONDS)
+        request = self._session.get(f"{self._base}/{plural}", params=query, headers=self._headers(), timeout=timeout)
         try:
-            async with self._session.get(
-                f"{self._base}/{plural}", params=query, headers=self._headers(), timeout=timeout
-            ) as response:
+            response = await self._finish(request)
+            try:
                 await _require_success(response)
-                try:
-                    async for line in response.content:
-                        event = json.loads(line)
-                        if event["type"] == "ERROR":
-                            raise ApiError(event["object"].get("code", 0), event["object"].get("message", ""))
-                        yield event["type"], event["object"]
-                finally:
-                    _hang_up(response)
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(event["object"].get("code", 0), event["object"].get("message", ""))
+                    yield event["type"], event["object"]
+            finally:
+                _hang_up(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiError(0, f"watch of {plural}: {type(error).__name__}: {error}") from None
 
@@ -138,7 +149,7 @@ class Kube:
         name = manifest["metadata"]["name"]
         query = {"fieldManager": AGENT_FIELD_MANAGER, "force": "true"}
         headers = {"Content-Type": "application/apply-patch+yaml"}
-        return await self._json("PATCH", f"{plural}/{name}", query, data=json.dumps(manifest).encode(), headers=headers)
+        return await self._json("PATCH", f"{plural}/{name}", query, json.dumps(manifest).encode(), headers)
 
     async def _json(
         self,
@@ -148,9 +159,26 @@ class Kube:
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        return await self._finish(self._call(method, path, query, data, headers or {}))
+
+    async def _finish(self, call: Awaitable[T]) -> T:
+        """Let a call end even when its caller is cancelled: a connection that is dropped in the middle lingers."""
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> dict[str, Any]:
         try:
             async with self._session.request(
-                method, f"{self._base}/{path}", params=query, data=data, headers={**self._headers(), **(headers or {})}
+                method, f"{self._base}/{path}", params=query, data=data, headers={**self._headers(), **headers}
             ) as response:
                 await _require_success(response)
                 body: dict[str, Any] = await response.json()
@@ -167,6 +195,7 @@ def _hang_up(response: aiohttp.ClientResponse) -> None:
     """End a connection at once: a farewell by TLS would outlive the one who waits for it."""
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()
+    response.close()
 
 
 async def _require_success(response: aiohttp.ClientResponse) -> None:

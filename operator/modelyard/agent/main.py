@@ -17,6 +17,7 @@ from modelyard.agent.settings import Settings, SettingsError, load_settings
 from modelyard.agent.watcher import Watcher
 
 _CREDENTIAL_CHECKS: Final = 4
+_FAREWELL_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -66,13 +67,16 @@ async def _credentials_refused(lookout: Lookout | None, seconds: float) -> None:
 
 async def _run_until_told(settings: Settings) -> None:
     agent = asyncio.create_task(run_agent(Kube.in_cluster(settings.namespace), settings, Metrics()))
+    told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.cancel)
-    done, _ = await asyncio.wait([agent])
-    failed = [task for task in done if not task.cancelled() and task.exception() is not None]
-    for task in failed:
-        _LOG.error("the agent failed", exc_info=task.exception())
+        loop.add_signal_handler(number, told.set)
+    await asyncio.wait([agent, asyncio.create_task(told.wait())], return_when=asyncio.FIRST_COMPLETED)
+    failure = agent.exception() if agent.done() else None
+    if failure is not None:
+        _LOG.error("the agent failed", exc_info=failure)
+    agent.cancel()
+    await asyncio.wait([agent], timeout=_FAREWELL_SECONDS)
     logging.shutdown()
     # A thread may still be reading gigabytes, and an orderly exit would wait for it.
-    os._exit(1 if failed else 0)
+    os._exit(0 if failure is None else 1)

@@ -155,9 +155,9 @@ class Watcher:
         """Look at all inputs; what is seen after PARTIAL_SECONDS is written while the rest is still read."""
         reading = asyncio.gather(*(self._see_input(item) for item in run.inputs))
         try:
-            return await asyncio.wait_for(asyncio.shield(reading), PARTIAL_SECONDS)
-        except TimeoutError:
-            await self._write(run, {"inputs": [{"name": item.name} for item in run.inputs], "results": results})
+            done, _ = await asyncio.wait([reading], timeout=PARTIAL_SECONDS)
+            if not done:
+                await self._write(run, {"inputs": [{"name": item.name} for item in run.inputs], "results": results})
             return await reading
         finally:
             reading.cancel()
@@ -240,7 +240,8 @@ def _faulty(run: Run, inputs: Sequence[Mapping[str, Any]]) -> bool:
 
 async def _wait(changed: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(changed.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await changed.wait()
 
 
 async def _in_thread(pool: ThreadPoolExecutor | None, function: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:

@@ -14,15 +14,14 @@ from modelyard.controller.engine.runtime import KeysOf, Runtime, Trigger
 from modelyard.controller.engine.settings import Settings, SettingsError, load_settings
 from modelyard.controller.kinds.deployment.observe import (
     MODEL_INDEX,
-    OWNER_INDEX,
     Deployments,
     deployment_of,
     models_of,
-    owners_of,
 )
 from modelyard.controller.kinds.modelversion.observe import ModelVersions
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
 from modelyard.controller.kinds.observations import subject_of
+from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns, maker_of, runs_of
 from modelyard.controller.kinds.trainingrun.observed import Images
 

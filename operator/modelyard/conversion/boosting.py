@@ -36,13 +36,18 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _with_float_thresholds(fitted: Any) -> Any:
-    """Return a copy that splits float32 values alike when its thresholds are float32: rounded down, not to nearest."""
+    """Return a copy with float32 thresholds that split float32 values alike.
+
+    A threshold is a value that was seen, or the middle of two. The nearest float32 serves both, but for the middle of
+    two neighbours: that rounds to either of them, and must be the lower one.
+    """
     rounded = copy.deepcopy(fitted)
     for tree in (tree for trees in rounded._predictors for tree in trees):  # noqa: SLF001 - no public access to trees
         exact = tree.nodes["num_threshold"]
         nearest = exact.astype(np.float32)
         below = np.nextafter(nearest, np.float32(-np.inf))
-        tree.nodes["num_threshold"] = np.where(nearest.astype(np.float64) > exact, below, nearest)
+        halfway = nearest.astype(np.float64) - exact == exact - below.astype(np.float64)
+        tree.nodes["num_threshold"] = np.where(halfway, below, nearest)
     return rounded
 
 

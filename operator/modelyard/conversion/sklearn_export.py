@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 
 from modelyard.conversion.boosting import CONVERTERS
 from modelyard.conversion.errors import ConversionError
@@ -55,17 +57,17 @@ def export_estimator(estimator: Any, sample: pd.DataFrame, *, label: str | None 
     task, classes = _task(estimator)
     inputs = tuple(_declared(name, frame[name]) for name in frame.columns)
     signature = Signature(task=task, label=label, inputs=inputs, outputs=_outputs(task, classes))
-    onnx = _convert(estimator, signature)
+    onnx = _convert(estimator, signature, frame)
     model = OnnxModel(onnx, signature)
-    step = max(1, len(frame) // _PARITY_ROWS)
-    compared = frame.iloc[::step]
+    compared = sample.iloc[:: max(1, len(sample) // _PARITY_ROWS)]
     difference = _difference(estimator, model, compared)
     if difference > TOLERANCE:
         raise ConversionError(
             f"the ONNX form of {_name(estimator)} differs by {difference:.2g} from the original on {len(compared)} "
-            f"rows, at most {TOLERANCE} is allowed; some options do not convert, such as missing values in a forest"
+            f"rows, at most {TOLERANCE} is allowed; numbers are served as float32, so train on float32; missing texts "
+            "are served as empty ones; some options do not convert, such as missing numbers in a forest"
         )
-    return Exported(onnx, _proven(estimator, model, frame), difference, len(compared))
+    return Exported(onnx, _proven(estimator, model, sample), difference, len(compared))
 
 
 def _normalised(sample: pd.DataFrame) -> pd.DataFrame:
@@ -134,14 +136,14 @@ def _outputs(task: Task, classes: tuple[str, ...]) -> tuple[OutputTensor, ...]:
     )
 
 
-def _convert(estimator: Any, signature: Signature) -> bytes:
+def _convert(estimator: Any, signature: Signature, frame: pd.DataFrame) -> bytes:
     types = [
         (tensor.name, StringTensorType([None, 1]) if tensor.datatype is Datatype.BYTES else FloatTensorType([None, 1]))
         for tensor in signature.inputs
     ]
     try:
         model = convert_sklearn(
-            estimator,
+            _by_column(estimator, frame),
             name="modelyard",
             initial_types=types,
             target_opset=_OPSETS,
@@ -164,6 +166,15 @@ def _convert(estimator: Any, signature: Signature) -> bytes:
     _rename(graph, {value.name: name for value, (name, _) in zip(graph.input, types, strict=True)})
     _rename(graph, {value.name: name for value, name in zip(graph.output, wanted, strict=True)})
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _by_column(estimator: Any, frame: pd.DataFrame) -> Any:
+    """Return a pipeline that begins with columns: skl2onnx feeds several inputs to nothing else."""
+    steps = getattr(estimator, "steps", None)
+    if steps and isinstance(steps[0][1], ColumnTransformer):
+        return estimator
+    columns = ColumnTransformer([("all", "passthrough", list(frame.columns))]).fit(frame)
+    return Pipeline([("columns", columns), ("model", estimator)])
 
 
 def _rename(graph: Any, names: Mapping[str, str]) -> None:
@@ -211,15 +222,14 @@ def _proven(estimator: Any, model: OnnxModel, frame: pd.DataFrame) -> Signature:
     Raises:
         ConversionError: an unknown text makes the model fail.
     """
-    probe = frame.iloc[:_PROBE_ROWS].copy()
-    texts = [name for name in probe.columns if probe[name].dtype == object]
-    probe[texts] = UNKNOWN
+    texts = [tensor.name for tensor in model.signature.inputs if tensor.kind is Kind.CATEGORICAL]
+    probe = frame.iloc[:_PROBE_ROWS].assign(**dict.fromkeys(texts, UNKNOWN))
     if texts and not _alike(estimator, model, probe):
         raise ConversionError(
             f"{_name(estimator)} fails on texts that it was not trained on: set handle_unknown of its encoder to "
             "'ignore' (OneHotEncoder) or 'use_encoded_value' (OrdinalEncoder)"
         )
-    probe[[name for name in probe.columns if name not in texts]] = np.float32(np.nan)
+    probe = probe.assign(**{name: np.float32(np.nan) for name in probe.columns if name not in texts})
     if _alike(estimator, model, probe):
         return model.signature
     inputs = tuple(

@@ -109,9 +109,13 @@ def _numbers(tensor: InputTensor, values: pd.Series) -> NDArray[Any]:
             raise ColumnError(f"column '{tensor.name}' must hold lists of numbers of one length") from None
     if values.isna().any() and not (tensor.nullable and tensor.datatype.is_float):
         raise ColumnError(f"column '{tensor.name}' has {int(values.isna().sum())} missing values, must have none")
-    if values.dtype == object and values.isna().all():
-        values = values.astype(np.float64)
-    return _cast(tensor, values.to_numpy(dtype=np.float64, na_value=np.nan) if tensor.datatype.is_float else values)
+    try:
+        numbers = pd.to_numeric(values)
+    except (TypeError, ValueError):
+        raise ColumnError(f"column '{tensor.name}' must hold values of datatype {tensor.datatype}") from None
+    if not tensor.datatype.is_float:
+        return _cast(tensor, numbers)
+    return _cast(tensor, numbers.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _cast(tensor: InputTensor, values: Any) -> NDArray[Any]:

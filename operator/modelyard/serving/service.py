@@ -1,6 +1,7 @@
 """The application behind the HTTP port: the Open Inference Protocol's endpoints for one model."""
 
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from typing_extensions import override
@@ -72,7 +73,7 @@ class Service(Application):
                 return self._describe_model()
             case _:
                 return json_response(
-                    {"name": "modelyard", "version": version("modelyard"), "extensions": ["binary_tensor_data"]}
+                    {"name": "modelyard", "version": _server_version(), "extensions": ["binary_tensor_data"]}
                 )
 
     def _describe_model(self) -> Response:
@@ -89,3 +90,11 @@ class Service(Application):
 
 def _loading() -> Response:
     return problem(503, "the model is being loaded", RETRY_LATER)
+
+
+@cache
+def _server_version() -> str:
+    try:
+        return version("modelyard")
+    except PackageNotFoundError:  # images hold the package without its metadata
+        return "unknown"

@@ -56,7 +56,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         track=reader.one_of("MODELYARD_TRACK", TRACKS, default="stable"),
         timeout_seconds=reader.number("MODELYARD_TIMEOUT_SECONDS", float, (0.001, 3600), default=10.0),
         max_request_bytes=reader.number("MODELYARD_MAX_REQUEST_BYTES", int, (1024, 1024 * MIB), default=16 * MIB),
-        max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 1_000_000), default=4096),
+        max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 10_000_000), default=65536),
         drain_seconds=reader.number("MODELYARD_DRAIN_SECONDS", float, (0, 3600), default=10.0),
         address=reader.matching("MODELYARD_ADDRESS", _ADDRESS, "an IP address, or empty for all", default=""),
         http_port=reader.number("MODELYARD_HTTP_PORT", int, (0, 65535), default=8080),

@@ -101,6 +101,7 @@ class EchoServer:
         self._limits = Limits(**{"body_bytes": 1000, "buffered_bytes": 5000, "sweep_seconds": 0.05, **limits})
         self._started: Future[tuple[EchoApplication, Connections, int]] = Future()
         self._thread = threading.Thread(target=uvloop.run, args=(self._serve(),))
+        self.finishing: asyncio.Future[None] | None = None
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,7 +1,9 @@
 """HTTP/1.1 at its edges, byte by byte, on a real uvloop and real sockets."""
 
+import asyncio
 import random
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +29,11 @@ def client(server: EchoServer) -> Iterator[Client]:
 def still_answers(client: Client) -> bool:
     client.send(get("/still"))
     return bool(echoed(client.read())["target"] == "/still")
+
+
+def let_pass(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end, seconds=seconds + 5, what="time to pass")
 
 
 def test_connection_is_kept_and_answers_carry_a_date(client: Client) -> None:
@@ -199,6 +206,11 @@ def test_what_is_too_large_is_refused_and_the_client_can_read_why(client: Client
     assert client.is_closed()
 
 
+def test_client_that_sends_all_of_a_body_too_large_can_still_read_why(client: Client) -> None:
+    client.send(post(b"x" * 20_000_000))
+    assert client.status() == 413
+
+
 def test_body_of_exactly_the_limit_is_taken(client: Client) -> None:
     client.send(post(b"x" * 1000))
     assert echoed(client.read())["bytes"] == 1000
@@ -263,6 +275,14 @@ def test_idle_connection_is_closed_without_a_word() -> None:
         client.send(get())
         assert client.status() == 200
         assert client.is_closed()
+
+
+def test_connection_that_is_used_again_and_again_stays() -> None:
+    with EchoServer(idle_seconds=0.5) as server, server.connect() as client:
+        for _ in range(4):
+            assert still_answers(client)
+            let_pass(0.25)
+        assert still_answers(client)
 
 
 def test_busy_connection_is_not_idle() -> None:
@@ -352,4 +372,18 @@ def test_draining_ends_connections_after_their_pipelined_answers() -> None:
         _, first, _ = client.read()
         _, second, _ = client.read()
         assert ("connection" in first, second.get("connection")) == (False, "close")
+        assert client.is_closed()
+
+
+def test_request_that_arrives_as_the_drain_ends_is_answered() -> None:
+    with EchoServer() as server, server.connect() as client:
+        assert still_answers(client)
+
+        def send_and_finish() -> None:
+            # Both run in one tick of the loop, so it cannot read in between.
+            asyncio.get_running_loop().call_soon(client.send, get("/last"))
+            server.finishing = asyncio.ensure_future(server.connections.finish(5))
+
+        server.call(send_and_finish)
+        assert echoed(client.read())["target"] == "/last"
         assert client.is_closed()

@@ -37,7 +37,7 @@ def test_settings_that_are_wrong_are_all_named(start_server: StartServer) -> Non
     failed = termination(start_server(MODELYARD_TRACK="beta", MODELYARD_MAX_ROWS="0"))
     assert failed["reason"] == "InvalidSettings"
     assert "MODELYARD_TRACK: must be one of stable, canary, shadow, got 'beta'" in failed["message"]
-    assert "MODELYARD_MAX_ROWS: must be a whole number from 1 to 1000000, got '0'" in failed["message"]
+    assert "MODELYARD_MAX_ROWS: must be a whole number from 1 to 10000000, got '0'" in failed["message"]
 
 
 def test_port_that_is_taken_is_named(start_server: StartServer, server: ServerProcess) -> None:

@@ -11,7 +11,11 @@ def test_operator_folder_does_not_shadow_the_standard_library() -> None:
     """`operator/__init__.py` would be imported instead of the standard module `operator` and break the interpreter."""
     assert not (ROOT / "operator" / "__init__.py").exists()
     found = subprocess.run(
-        [sys.executable, "-c", "import operator; print(operator.__file__)"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import operator; print(operator.__file__)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert Path(found.stdout.strip()).parent != ROOT / "operator"
 

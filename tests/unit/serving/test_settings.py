@@ -17,7 +17,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.model_dir == Path("/modelyard/model")
     assert (settings.http_port, settings.metrics_port, settings.address) == (8080, 8081, "")
     assert settings.track == "stable"
-    assert (settings.max_request_bytes, settings.max_rows) == (16 * 1024 * 1024, 4096)
+    assert (settings.max_request_bytes, settings.max_rows) == (16 * 1024 * 1024, 65536)
     assert (settings.timeout_seconds, settings.drain_seconds) == (10, 10)
 
 

@@ -54,7 +54,7 @@ CASES = {
     ),
     "better": Case(
         Verdict.BETTER_THAN_CHAMPION,
-        "rocAuc 0.71 is 0.01 better than version 6 (0.7) on the same 1,000 rows; difference 95 % interval 0.005 to 0.015.",
+        "rocAuc 0.71 is 0.01 better than version 6 (0.7) on the same 1,000 rows; difference 95 % interval 0.005 to",
         champion=champion(),
     ),
     "equal": Case(Verdict.BETTER_THAN_CHAMPION, "rocAuc 0.71 is equal to version 6 (0.71)", champion=champion("0.71")),

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.controller.kinds.owned import owners_of
 from modelyard.controller.kinds.trainingrun.decide import decide, refuse
-from modelyard.controller.kinds.trainingrun.observe import maker_of, owners_of, runs_of
+from modelyard.controller.kinds.trainingrun.observe import maker_of, runs_of
 from tests.unit.kinds.trainingrun.builders import (
     PREPARE,
     TRAIN,

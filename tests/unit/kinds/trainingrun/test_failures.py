@@ -91,7 +91,7 @@ def test_the_run_limit_counts_the_failures_of_all_steps() -> None:
     ready = cluster.condition("one", "Ready")
     assert ready["reason"] == "BackoffLimitExceeded"
     assert "step 'train' failed in attempt 1" in ready["message"]
-    assert "`backoffLimit` is 1" in ready["message"]
+    assert "`backoffLimit` of 1" in ready["message"]
 
 
 @pytest.mark.parametrize("reason", ["InvalidModel", "OutputMissing", "OutputRefused", "DigestMismatch"])

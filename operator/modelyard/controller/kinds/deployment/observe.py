@@ -17,17 +17,10 @@ from modelyard.controller.engine.store import Store
 from modelyard.controller.kinds.deployment.decide import decide
 from modelyard.controller.kinds.deployment.observed import Observed
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, lines_of, read_versions
+from modelyard.controller.kinds.owned import OWNER_INDEX
 
-OWNER_INDEX: Final = "owner"
-"""Index of the stores of workloads and pods: those of one Deployment (`owners_of`)."""
 MODEL_INDEX: Final = "model"
 """Index of the store of Deployments: those that name a model (`models_of`)."""
-
-
-def owners_of(child: Manifest) -> Iterable[str]:
-    """Index function of the stores of workloads and pods."""
-    uid = owner_uid_of(child)
-    return (uid,) if uid else ()
 
 
 def models_of(manifest: Manifest) -> Iterable[str]:

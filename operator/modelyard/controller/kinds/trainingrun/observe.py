@@ -25,22 +25,15 @@ from modelyard.controller.engine.plan import Plan
 from modelyard.controller.engine.store import Store
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, read_versions
 from modelyard.controller.kinds.observations import observation_of
+from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
 from modelyard.controller.kinds.pods import Problem, diagnose_creation
 from modelyard.controller.kinds.trainingrun.attempts import Attempt, AttemptState
 from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide, is_finished, refuse
 from modelyard.controller.kinds.trainingrun.observed import Images, ModelLine, Observed
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
-OWNER_INDEX: Final = "owner"
-"""Index of the stores of Jobs and pods: those of one TrainingRun (`owners_of`)."""
 
 Execute = Callable[[Manifest, Plan], Awaitable[float | None]]
-
-
-def owners_of(manifest: Manifest) -> Iterable[str]:
-    """Index function of the stores of Jobs and pods."""
-    uid = manifest["metadata"].get("labels", {}).get(LABEL_OWNER_UID)
-    return (uid,) if uid else ()
 
 
 def runs_of(manifest: Manifest) -> Iterable[Key]:

@@ -83,7 +83,7 @@ class Observed:
         return (*(step.name for step in steps), *((REGISTER_STEP,) if makes_model else ()))
 
     def recorded(self, step: str) -> StepStatus:
-        """Return what status says of a step. A success that does not name every output is none: nothing can follow it."""
+        """Return what status says of a step; a success that does not name every output is none."""
         waiting = StepStatus(name=step, state=StepState.WAITING)
         known = next((status for status in self.run.status.steps if status.name == step), waiting)
         wanted = next((asked.outputs for asked in self.run.spec.steps if asked.name == step), ())

@@ -339,7 +339,7 @@ def _step_failure(observed: Observed, learnt: Progress) -> Failure | None:
     if current.failures > step_limit:
         return Failure(reason, cut(f"{what}, its `backoffLimit` is {step_limit}: {current.message}"))
     if all_failures > run_limit:
-        counted = f"the {all_failures}. failure of the run, whose `backoffLimit` is {run_limit}"
+        counted = f"the run has {all_failures} failed attempts, more than its `backoffLimit` of {run_limit}"
         return Failure(Reason.BACKOFF_LIMIT_EXCEEDED, cut(f"{what}, {counted}: {current.message}"))
     return None
 

@@ -1,0 +1,77 @@
+"""What the service answers when no model answers: while loading, and with a worker that is stuck."""
+
+from importlib.metadata import PackageNotFoundError
+from typing import cast
+
+import orjson
+import pytest
+
+from modelyard.serving import service
+from modelyard.serving.messages import Request, Response
+from modelyard.serving.metrics import Metrics
+from modelyard.serving.models import Model
+from modelyard.serving.service import STUCK_SECONDS, Service
+from modelyard.serving.settings import read_settings
+from modelyard.serving.worker import Worker
+
+SETTINGS = read_settings(
+    {
+        "MODELYARD_MODEL_NAME": "m",
+        "MODELYARD_MODEL_VERSION": "1",
+        "MODELYARD_MODEL_DIGEST": "sha256:" + "0" * 64,
+        "MODELYARD_DEPLOYMENT": "d",
+    }
+)
+
+
+class BusyWorker:
+    """Has been running one job for some time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def running_seconds(self) -> float:
+        return self._seconds
+
+
+def service_with(worker_seconds: float = 0.0) -> Service:
+    return Service(SETTINGS, Metrics(), cast("Worker", BusyWorker(worker_seconds)))
+
+
+def ask(asked: Service, target: bytes, method: bytes = b"GET") -> Response:
+    answers: list[Response] = []
+    asked.answer(Request(method, target, "1.1", {}, b"", keep_alive=True, received=0.0), answers.append)
+    assert len(answers) == 1
+    return answers[0]
+
+
+def test_service_without_a_model_is_live_and_not_ready() -> None:
+    loading = service_with(worker_seconds=10_000)  # loading runs in the worker, however long it takes
+    assert ask(loading, b"/v2/health/live").status == 200
+    assert ask(loading, b"/v2").status == 200
+    assert ask(loading, b"/v2/health/ready").status == 503
+    assert ask(loading, b"/v2/models/m/ready").status == 503
+
+
+@pytest.mark.parametrize(("method", "target"), [(b"GET", b"/v2/models/m"), (b"POST", b"/v2/models/m/infer")])
+def test_service_without_a_model_asks_to_come_again(method: bytes, target: bytes) -> None:
+    answer = ask(service_with(), target, method)
+    assert (answer.status, answer.headers) == (503, b"Retry-After: 1\r\n")
+    assert orjson.loads(answer.body) == {"error": "the model is being loaded"}
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (10 + STUCK_SECONDS - 1, 200), (10 + STUCK_SECONDS, 503)])
+def test_service_is_live_until_a_run_is_stuck(seconds: float, status: int) -> None:
+    loaded = service_with(seconds)
+    loaded.serve(cast("Model", object()))
+    assert ask(loaded, b"/v2/health/live").status == status
+
+
+def test_server_version_is_unknown_without_the_package_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(service, "version", missing)
+    service._server_version.cache_clear()
+    assert orjson.loads(ask(service_with(), b"/v2").body)["version"] == "unknown"
+    service._server_version.cache_clear()
