@@ -71,9 +71,10 @@ def _demo(timeline: Timeline) -> None:
         installation.install_operator(images)
         namespace = installation.install_tenant(TENANT, ENVIRONMENT, images)
     with timeline.stage("Data: flights, weather and planes of New York's airports, 2013"):
-        manifest = _next_run(installation, namespace)
+        number, manifest = _next_run(installation, namespace)
         with installation.reachable_store() as store:
-            demo_data.upload(f"s3://{BUCKET}/{TENANT}/", store.environment, timeline)
+            uri, month = f"s3://{BUCKET}/{TENANT}/", demo_data.last_month(number)
+            demo_data.upload(uri, store.environment, timeline, month=month)
     with timeline.stage(f"Training: kubectl apply, TrainingRun {manifest['metadata']['name']}"):
         installation.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=yaml.safe_dump(manifest))
         _watch(installation, namespace, f"trun/{manifest['metadata']['name']}", TRAINING_SECONDS)
@@ -86,14 +87,13 @@ def _demo(timeline: Timeline) -> None:
     _show(installation, namespace)
 
 
-def _next_run(installation: Installation, namespace: str) -> dict[str, Any]:
-    """Return the first run, or a further one: same model, new name, the data of all months."""
+def _next_run(installation: Installation, namespace: str) -> tuple[int, dict[str, Any]]:
+    """Return the number and the manifest of the first run, or of a further one, which finds data of more months."""
     existing = {item["metadata"]["name"] for item in installation.get("trainingruns", f"-n={namespace}")["items"]}
     number = next(n for n in count(1) if f"{MODEL}-{n}" not in existing)
-    file = EXAMPLE / ("trainingrun.yaml" if number == 1 else "trainingrun-v2.yaml")
-    manifest: dict[str, Any] = yaml.safe_load(file.read_text())
+    manifest: dict[str, Any] = yaml.safe_load((EXAMPLE / "trainingrun.yaml").read_text())
     manifest["metadata"]["name"] = f"{MODEL}-{number}"
-    return manifest
+    return number, manifest
 
 
 def _watch(installation: Installation, namespace: str, reference: str, seconds: int) -> None:

@@ -46,7 +46,8 @@ def _with_float_thresholds(fitted: Any) -> Any:
         exact = tree.nodes["num_threshold"]
         nearest = exact.astype(np.float32)
         below = np.nextafter(nearest, np.float32(-np.inf))
-        halfway = nearest.astype(np.float64) - exact == exact - below.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # A split into missing and present ones has an infinite threshold.
+            halfway = nearest.astype(np.float64) - exact == exact - below.astype(np.float64)
         tree.nodes["num_threshold"] = np.where(halfway, below, nearest)
     return rounded
 

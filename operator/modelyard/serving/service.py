@@ -1,11 +1,10 @@
 """The application behind the HTTP port: the Open Inference Protocol's endpoints for one model."""
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from typing_extensions import override
 
+from modelyard import __version__
 from modelyard.serving.http import Application
 from modelyard.serving.inference import Inference
 from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, json_response, problem
@@ -73,7 +72,7 @@ class Service(Application):
                 return self._describe_model()
             case _:
                 return json_response(
-                    {"name": "modelyard", "version": _server_version(), "extensions": ["binary_tensor_data"]}
+                    {"name": "modelyard", "version": __version__, "extensions": ["binary_tensor_data"]}
                 )
 
     def _describe_model(self) -> Response:
@@ -90,11 +89,3 @@ class Service(Application):
 
 def _loading() -> Response:
     return problem(503, "the model is being loaded", RETRY_LATER)
-
-
-@cache
-def _server_version() -> str:
-    try:
-        return version("modelyard")
-    except PackageNotFoundError:  # images hold the package without its metadata
-        return "unknown"

@@ -34,11 +34,11 @@ class DeadlyProxy(FaultProxy):
 
     @override
     async def _forward(self, request: web.Request, *, is_lost: bool) -> web.StreamResponse:
-        if request.method not in WRITES or "/leases" in request.path:
-            return await super()._forward(request, is_lost=is_lost)
-        response = await super()._forward(request, is_lost=True)
-        with self._armed:
-            victim, self._victim = self._victim, None
+        victim = None
+        if request.method in WRITES and "/leases" not in request.path:
+            with self._armed:
+                victim, self._victim = self._victim, None
+        response = await super()._forward(request, is_lost=is_lost or victim is not None)
         if victim:
             victim.kill()
             self.kills += 1

@@ -109,8 +109,9 @@ def test_model_trained_on_float64_splits_at_seen_values_as_scikit_learn_does() -
 
 def test_wrong_conversion_is_an_error() -> None:
     """skl2onnx 1.20 forgets where a forest sends missing values."""
-    table = frame(missing=True)[["a number", "count"]].astype(np.float32)
-    forest = RandomForestClassifier(n_estimators=20, random_state=0).fit(table, label(table))
+    whole = frame(missing=True)
+    table = whole[["a number", "count"]].astype(np.float32)
+    forest = RandomForestClassifier(n_estimators=20, random_state=0).fit(table, label(whole))
     with pytest.raises(ConversionError, match="the ONNX form of RandomForestClassifier differs by"):
         export_estimator(forest, table)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.model import InvalidModel, load_model_directory
-from tests.support.models import BASELINE, EXAMPLES, SIGNATURE, write_model_directory
+from tests.support.model_parts import BASELINE, EXAMPLES, SIGNATURE, write_model_directory
 
 
 def _with(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

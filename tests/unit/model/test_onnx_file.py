@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.model import InvalidModel
 from modelyard.model.onnx_file import MAX_DEPTH, OnnxInterface, check_onnx_bytes, check_onnx_file
-from tests.support.models import doubling_model, wrap
+from tests.support.model_parts import doubling_model, wrap
 
 INTERFACE = OnnxInterface(("distance",), ("value",))
 VALID = doubling_model(opsets=("", "ai.onnx.ml")).SerializeToString()

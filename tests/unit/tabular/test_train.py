@@ -51,7 +51,9 @@ def test_steps_lead_from_raw_tables_to_a_model_directory(
     assert (signature.task, signature.label) == (Task.BINARY_CLASSIFICATION, "late")
     assert tuple(tensor.name for tensor in signature.inputs) == FEATURES
     assert [tensor.nullable for tensor in signature.inputs] == [False, False, True, True, True]
-    metrics = {line["name"]: line["value"] for line in map(json.loads, (tmp_path / "metrics.jsonl").open())}
+    metrics = {
+        line["name"]: line["value"] for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    }
     assert metrics["rocAuc"] > 0.8
     said = capsys.readouterr().out
     assert "weather: found for" in said
@@ -60,25 +62,19 @@ def test_steps_lead_from_raw_tables_to_a_model_directory(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parameters", "code", "message"),
+    ("argument", "parameters", "code", "message"),
     [
-        (["serve"], {}, 2, "error: exactly one argument must be given: prepare or train\n"),
-        (["prepare"], {"label": "y"}, 2, "error: parameter 'timeColumn' must name the column"),
-        (["prepare"], {"label": "y", "split": "random"}, 2, "error: parameter 'join' must name all inputs"),
-        (["train"], {"label": "y"}, 1, "error: exactly one input must have a folder 'train', among: no inputs\n"),
+        ("serve", {}, 2, "error: exactly one argument must be given: prepare or train\n"),
+        ("prepare", {"label": "y"}, 2, "error: parameter 'timeColumn' must name the column"),
+        ("prepare", {"label": "y", "split": "random"}, 2, "error: parameter 'join' must name all inputs"),
+        ("train", {"label": "y"}, 1, "error: exactly one input must have a folder 'train', among: no inputs\n"),
     ],
 )
 def test_failure_is_one_line_and_an_exit_code(
-    step: Step,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    parameters: dict[str, str],
-    code: int,
-    message: str,
+    step: Step, capfd: pytest.CaptureFixture[str], *, argument: str, parameters: dict[str, str], code: int, message: str
 ) -> None:
-    assert step.run(arguments[0], tmp_path / "none", parameters) == code
-    error = capsys.readouterr().err
+    assert step.run(argument, step.root / "none", parameters) == code
+    error = capfd.readouterr().err
     assert error.startswith(message)
     assert error.count("\n") == 1
 
@@ -109,9 +105,7 @@ def test_every_estimator_and_task_converts_exactly(
     tmp_path: Path, label: list[Any], parameters: dict[str, str], task: Task, metric: str
 ) -> None:
     folder = features(tmp_path / "features", y=label * (120 // len(label)))
-    training = parse_training(
-        {"label": "y", "minLeafRows": "2", **parameters} if "iterations" in parameters else {"label": "y", **parameters}
-    )
+    training = parse_training({"label": "y", **parameters})
     metrics = train(folder, tmp_path / "model", training, 0, lambda _: None)
     assert load_model_directory(tmp_path / "model").signature.task is task
     assert metric in metrics
