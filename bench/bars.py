@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from typing_extensions import override
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -25,10 +27,12 @@ class Bar:
         """Say whether the median is within the limit."""
         return median(self.values) <= self.limit
 
+    @override
     def __str__(self) -> str:
         low, middle, high = min(self.values), median(self.values), max(self.values)
         spread = f" (from {low:.3g} to {high:.3g}, n={len(self.values)})" if len(self.values) > 1 else ""
-        return f"{'holds ' if self.holds else 'FAILS '} {self.name}: {middle:.3g} {self.unit}{spread}, at most {self.limit:g}"
+        verdict = "holds" if self.holds else "FAILS"
+        return f"{verdict}  {self.name}: {middle:.3g} {self.unit}{spread}, at most {self.limit:g}"
 
 
 def machine() -> dict[str, str | int]:

@@ -18,9 +18,14 @@ from dev.install import SYSTEM_NAMESPACE, Installation
 OPERATOR = "deployment/modelyard-operator"
 OBJECTS = 500
 WATCHED_SECONDS = 60
-WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 AUDIT_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 SETTLE_SECONDS = 120
+BEGAN = """
+import os, time
+uptime = float(open('/proc/uptime').read().split()[0])
+ticks = int(open('/proc/1/stat').read().rpartition(')')[2].split()[19])
+print(time.time() - uptime + ticks / os.sysconf('SC_CLK_TCK'))
+"""
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -56,7 +61,7 @@ class Operator:
 
 def total(samples: Samples, name: str, **labels: str) -> float:
     """Add the samples of a name whose labels are as given."""
-    return sum(v for (n, l), v in samples.items() if n == name and labels.items() <= dict(l).items())
+    return sum(v for (found, on), v in samples.items() if found == name and labels.items() <= dict(on).items())
 
 
 def idle_memory(operator: Operator) -> Bar:
@@ -66,27 +71,17 @@ def idle_memory(operator: Operator) -> Bar:
     return Bar("operator idle RSS", "MB", 120, values)
 
 
-def converged_writes(operator: Operator) -> list[Bar]:
-    """Write requests of the operator in a minute in which nothing happens, its Lease aside.
+def converged_writes() -> Bar:
+    """Write requests of the operator in a minute in which nothing happens, its Lease aside: the API server's count.
 
-    Counted by the operator's own metrics and, where the cluster has an audit log, by the API server.
+    Raises:
+        FileNotFoundError: The cluster has no audit log that this machine can read.
     """
-    audit = state_dir() / "audit.log"
-    with operator.metrics() as read:
-        before = read()
-        since = datetime.now(UTC)
-        time.sleep(WATCHED_SECONDS)
-        after = read()
-    renewals = total(after, "modelyard_lease_renewals_total") - total(before, "modelyard_lease_renewals_total")
-    own = sum(
-        total(after, "rest_client_requests_total", method=method) - total(before, "rest_client_requests_total", method=method)
-        for method in WRITES
-    )
-    bars = [Bar(f"writes in {WATCHED_SECONDS} s when converged, Lease aside (operator's count)", "", 0, (own - renewals,))]
-    if audit.exists():
-        counted = sum(_is_operator_write(json.loads(line), since) for line in audit.open())
-        bars.append(Bar(f"writes in {WATCHED_SECONDS} s when converged, Lease aside (audit log)", "", 0, (counted,)))
-    return bars
+    since = datetime.now(UTC)
+    time.sleep(WATCHED_SECONDS)
+    with (state_dir() / "audit.log").open() as log:
+        counted = sum(_is_operator_write(json.loads(line), since) for line in log)
+    return Bar(f"writes of the operator in {WATCHED_SECONDS} s when converged, its Lease aside", "", 0, (counted,))
 
 
 def _is_operator_write(event: dict[str, Any], since: datetime) -> bool:
@@ -100,7 +95,7 @@ def _is_operator_write(event: dict[str, Any], since: datetime) -> bool:
 
 
 def restart_with_objects(operator: Operator, namespace: str) -> list[Bar]:
-    """Time from the process' start until it has reconciled, and CPU of a pass that changes nothing, with 500 objects."""
+    """With 500 objects: time from the process' start to reconciled, and CPU of a pass that changes nothing."""
     _make_versions(operator.installation, namespace)
     with operator.metrics() as read:
         _until(lambda: total(read(), "workqueue_depth") == 0)
@@ -108,13 +103,37 @@ def restart_with_objects(operator: Operator, namespace: str) -> list[Bar]:
     for _ in range(3):
         began = operator.restart()
         with operator.metrics() as read:
-            first.append(_until(lambda r=read: _passes(r()) > 0) - began)
-            everything.append(_until(lambda r=read: _passes(r()) >= OBJECTS) - began)
+            first.append(_until_passes(read, 1) - began)
+            everything.append(_until_passes(read, OBJECTS) - began)
             cpu.append(_pass_cost(operator.installation, namespace, read))
     return [
         Bar(f"restart with {OBJECTS} objects to first reconcile", "s", 10, tuple(first)),
         Bar(f"restart with {OBJECTS} objects until all are reconciled", "s", 10, tuple(everything)),
         Bar("CPU of a pass that changes nothing, its watch event included", "ms", 2, tuple(cpu)),
+    ]
+
+
+def server_cold_start(installation: Installation, namespace: str, deployment: str) -> Bar:
+    """Time from the start of the model server's process to its word that it is ready, inside the pod."""
+    selector = f"--selector=modelyard.dev/deployment={deployment}"
+    values = []
+    for _ in range(3):
+        installation.kubectl("delete", "pods", selector, f"-n={namespace}", "--wait=true", timeout=120)
+        _until(lambda: bool(_ready_pods(installation, namespace, selector)))
+        pod = _ready_pods(installation, namespace, selector)[0]
+        began = float(installation.kubectl("exec", f"-n={namespace}", pod, "-c=server", "--", "python", "-c", BEGAN))
+        log = installation.kubectl("logs", f"-n={namespace}", pod, "-c=server", "--timestamps")
+        stamp = next(line.split(" ", 1)[0] for line in log.splitlines() if '"message": "ready"' in line)
+        values.append(datetime.fromisoformat(stamp).timestamp() - began)
+    return Bar("model server, start of its process to ready, in its pod", "s", 2, tuple(values))
+
+
+def _ready_pods(installation: Installation, namespace: str, selector: str) -> list[str]:
+    pods = installation.get("pods", selector, f"-n={namespace}")["items"]
+    return [
+        pod["metadata"]["name"]
+        for pod in pods
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
     ]
 
 
@@ -128,6 +147,10 @@ def _pass_cost(installation: Installation, namespace: str, read: Callable[[], Sa
     after = read()
     seconds = total(after, "process_cpu_seconds_total") - total(before, "process_cpu_seconds_total")
     return 1000 * seconds / (_passes(after) - _passes(before))
+
+
+def _until_passes(read: Callable[[], Samples], count: int) -> float:
+    return _until(lambda: _passes(read()) >= count)
 
 
 def _passes(samples: Samples) -> float:

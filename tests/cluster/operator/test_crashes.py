@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,32 +18,50 @@ from tests.support.fault_proxy import Fault, FaultProxy
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+LEAST_KILLS = 10
 
 
 class DeadlyProxy(FaultProxy):
-    """Kills the operator when a write has reached the server, before the operator hears of it."""
+    """Kills an operator at one of its writes."""
 
     def __init__(self, plane: ClusterAccess, folder: Path) -> None:
         super().__init__(plane, folder)
         self.kills = 0
         self._victim: Operator | None = None
-        self._armed = threading.Lock()
+        self._spared = 0
+        self._reaches_server = True
+        self._aiming = threading.Lock()
 
-    def aim_at(self, operator: Operator) -> None:
-        with self._armed:
-            self._victim = operator
+    def aim_at(self, operator: Operator, *, spared: int, reaches_server: bool) -> None:
+        """Kill the operator at a write, of which it never hears.
+
+        Args:
+            operator: the process.
+            spared: how many writes it makes before.
+            reaches_server: whether the server still carries out the last one.
+        """
+        with self._aiming:
+            self._victim, self._spared, self._reaches_server = operator, spared, reaches_server
 
     @override
     async def _forward(self, request: web.Request, *, is_lost: bool) -> web.StreamResponse:
-        victim = None
-        if request.method in WRITES and "/leases" not in request.path:
-            with self._armed:
-                victim, self._victim = self._victim, None
-        response = await super()._forward(request, is_lost=is_lost or victim is not None)
-        if victim:
-            victim.kill()
-            self.kills += 1
-        return response
+        victim = self._victim_of(request)
+        if victim is None:
+            return await super()._forward(request, is_lost=is_lost)
+        if self._reaches_server:
+            await super()._forward(request, is_lost=True)
+        victim.kill()
+        self.kills += 1
+        return web.Response()
+
+    def _victim_of(self, request: web.Request) -> Operator | None:
+        if request.method not in WRITES or "/leases" in request.path:
+            return None
+        with self._aiming:
+            self._spared -= 1
+            victim = self._victim if self._spared < 0 else None
+            self._victim = None if victim else self._victim
+            return victim
 
 
 @pytest.fixture
@@ -64,24 +83,44 @@ def made(stage: Stage, path: str) -> int:
     )
 
 
+def ask_for_a_served_model(stage: Stage) -> None:
+    stage.apply("TrainingRun", "one", **RUN)
+    stage.apply("Deployment", "delay", model={"name": "delay", "version": 1})
+
+
+def assert_made_once(stage: Stage) -> None:
+    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1"]
+    assert made(stage, "/jobs") == 3
+    assert stage.api.names("ModelVersion") == ["delay-v1"]
+    assert len(stage.api.names("Workload")) == len(stage.api.names("Service")) == 1
+
+
+def is_done_or_dead(stage: Stage, operator: Operator) -> bool:
+    return is_done(stage) or not operator.is_running
+
+
 def is_done(stage: Stage) -> bool:
     return is_served(stage, 1) and stage.ready("TrainingRun", "one") == "Succeeded"
 
 
-def test_operator_that_dies_after_each_write_makes_everything_once(stage: Stage, proxy: DeadlyProxy) -> None:
-    stage.apply("TrainingRun", "one", **RUN)
-    stage.apply("Deployment", "delay", model={"name": "delay", "version": 1})
+@pytest.mark.parametrize(
+    ("spared", "reaches_server"), [pytest.param(0, True, id="after-each-write"), pytest.param(1, False, id="before")]
+)
+def test_operator_that_dies_again_and_again_makes_everything_once(
+    stage: Stage,
+    proxy: DeadlyProxy,
+    spared: int,
+    reaches_server: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    ask_for_a_served_model(stage)
     while not is_done(stage):
         operator = stage.start(proxy.kubeconfig)
-        proxy.aim_at(operator)
-        stage.until(lambda: is_done(stage) or not operator.is_running, "the operator to write")  # noqa: B023 - called at once
-    assert proxy.kills >= 15
-    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1"]
-    assert made(stage, "/jobs") == 3
-    assert stage.api.names("ModelVersion") == ["delay-v1"]
-    assert len(stage.api.names("Workload")) == 1
-    operator = stage.start()
-    stage.assert_converged(operator)
+        proxy.aim_at(operator, spared=spared, reaches_server=reaches_server)
+        stage.until(partial(is_done_or_dead, stage, operator), "the operator to write")
+    print("kills", proxy.kills)
+    assert proxy.kills >= LEAST_KILLS
+    assert_made_once(stage)
+    stage.assert_converged(stage.start())
 
 
 @pytest.mark.parametrize("fault", [409, 429, 500, "dropped", "lost"])
@@ -89,11 +128,8 @@ def test_operator_whose_writes_all_fail_once_makes_everything_once(
     stage: Stage, proxy: DeadlyProxy, fault: Fault
 ) -> None:
     proxy.fail_each_once(fault)
-    stage.apply("TrainingRun", "one", **RUN)
-    stage.apply("Deployment", "delay", model={"name": "delay", "version": 1})
+    ask_for_a_served_model(stage)
     stage.start(proxy.kubeconfig)
     stage.until(lambda: is_done(stage), "everything to be done", seconds=120)
-    assert proxy.injected > 10
-    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1"]
-    assert made(stage, "/jobs") == 3
-    assert stage.api.names("ModelVersion") == ["delay-v1"]
+    assert proxy.injected > LEAST_KILLS
+    assert_made_once(stage)
