@@ -16,7 +16,7 @@ from dev import demo_data
 from dev.cluster import backend
 from dev.cluster.errors import ClusterError
 from dev.cluster.paths import REPOSITORY
-from dev.install import BUCKET, Installation
+from dev.install import Installation
 from dev.shell import CommandError, run
 
 EXAMPLE = REPOSITORY / "examples" / "flight-delay"
@@ -73,8 +73,7 @@ def _demo(timeline: Timeline) -> None:
     with timeline.stage("Data: flights, weather and planes of New York's airports, 2013"):
         number, manifest = _next_run(installation, namespace)
         with installation.reachable_store() as store:
-            uri, month = f"s3://{BUCKET}/{TENANT}/", demo_data.last_month(number)
-            demo_data.upload(uri, store.environment, timeline, month=month)
+            demo_data.upload(store.bucket(TENANT), timeline, month=demo_data.last_month(number))
     with timeline.stage(f"Training: kubectl apply, TrainingRun {manifest['metadata']['name']}"):
         installation.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=yaml.safe_dump(manifest))
         _watch(installation, namespace, f"trun/{manifest['metadata']['name']}", TRAINING_SECONDS)

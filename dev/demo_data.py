@@ -6,9 +6,8 @@ flights become one Parquet file a month, so that months can arrive one after the
 
 import argparse
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 import obstore
 import pyarrow as pa
@@ -19,9 +18,6 @@ from obstore.store import S3Store
 
 from dev.cluster.paths import REPOSITORY, Report, cache_dir
 from dev.shell import run
-
-if TYPE_CHECKING:
-    from obstore.store import S3Config
 
 REQUIREMENTS: Final = REPOSITORY / "requirements" / "demo.txt"
 LAST_MONTHS: Final = (5, 9, 12)
@@ -60,17 +56,14 @@ def files(folder: Path, report: Report) -> dict[str, Path]:
     return paths
 
 
-def upload(uri: str, environment: Mapping[str, str], report: Report, *, month: int = 12) -> None:
+def upload(store: S3Store, report: Report, *, month: int = 12) -> None:
     """Put the tables into a store; objects that are there already stay.
 
     Args:
-        uri: prefix under which `flights/`, `weather/` and `planes/` will be, such as `s3://bucket/air/`.
-        environment: the store's variables, as in a store Secret.
+        store: where `flights/`, `weather/` and `planes/` will be.
         report: told what is done.
         month: newest month of flights.
     """
-    config = cast("S3Config", dict(environment))
-    store = S3Store.from_url(uri.rstrip("/"), config=config, client_options={"allow_http": True})
     sizes = {found["path"]: found["size"] for batch in obstore.list(store) for found in batch}
     uploaded = 0
     for name, path in files(cache_dir() / "demo", report).items():
@@ -78,7 +71,7 @@ def upload(uri: str, environment: Mapping[str, str], report: Report, *, month: i
         if wanted and sizes.get(name) != path.stat().st_size:
             obstore.put(store, name, path.read_bytes())
             uploaded += path.stat().st_size
-    report(f"{uploaded / 1e6:.1f} MB uploaded to {uri}: flights of months 1 to {month}, weather, planes")
+    report(f"{uploaded / 1e6:.1f} MB uploaded: flights of months 1 to {month}, weather, planes")
 
 
 def _package_data(target: Path, report: Report) -> Path:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from obstore.store import S3Store
+
 from dev.cluster import tools
 from dev.cluster.paths import REPOSITORY, Report, kubeconfig_path
 from dev.images import assembly
@@ -41,6 +43,18 @@ class Store:
             "AWS_REGION": REGION,
             "AWS_ALLOW_HTTP": "true",
         }
+
+    def bucket(self, prefix: str = "") -> S3Store:
+        """Open the bucket, or what is under a prefix of it."""
+        return S3Store(
+            BUCKET,
+            prefix=prefix or None,
+            access_key_id=self.keys["AWS_ACCESS_KEY_ID"],
+            secret_access_key=self.keys["AWS_SECRET_ACCESS_KEY"],
+            endpoint=self.endpoint,
+            region=REGION,
+            client_options={"allow_http": True},
+        )
 
 
 class Installation:

@@ -14,7 +14,7 @@ import yaml
 from obstore.store import S3Store
 
 from dev.images.catalogue import Image
-from dev.install import BUCKET, REGION, Installation, Store
+from dev.install import BUCKET, Installation, Store
 from dev.shell import CommandError
 from tests.support.waiting import wait_until
 
@@ -40,15 +40,7 @@ class Tenant:
     @property
     def bucket(self) -> S3Store:
         """The bucket, reached from this machine."""
-        keys = self.store.keys
-        return S3Store(
-            BUCKET,
-            access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            endpoint=self.store.endpoint,
-            region=REGION,
-            client_options={"allow_http": True},
-        )
+        return self.store.bucket()
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object of the test's own data."""

@@ -41,8 +41,8 @@ class Operator:
             "IDENTITY": identity,
             "BIND_ADDRESS": "127.0.0.1",
             "PORT": str(self.port),
-            "LEASE_DURATION_SECONDS": "4",
-            "LEASE_RENEW_DEADLINE_SECONDS": "2",
+            "LEASE_DURATION_SECONDS": "8",
+            "LEASE_RENEW_DEADLINE_SECONDS": "6",
             "LEASE_RETRY_SECONDS": "1",
             "LOG_LEVEL": "DEBUG",
         }
@@ -184,7 +184,7 @@ def test_standby_takes_over_from_a_leader_that_was_killed(
     first.process.kill()
     widget_plane.apply(widget(namespace, "one"), namespace=namespace)
 
-    wait_until(second.is_leading, seconds=15, what="the second to lead")
+    wait_until(second.is_leading, seconds=30, what="the second to lead")
     wait_until(lambda: ready(widget_plane, namespace), seconds=10, what="status")
 
 
