@@ -26,7 +26,7 @@ def custom_resource_definition(kind: type[CustomResource]) -> dict[str, Any]:
                 "listKind": f"{kind.kind}List",
                 "plural": kind.plural,
                 "singular": kind.kind.lower(),
-                "categories": ["modelyard"],
+                **({"categories": list(kind.categories)} if kind.categories else {}),
                 **({"shortNames": list(kind.short_names)} if kind.short_names else {}),
             },
             "versions": [

@@ -247,6 +247,8 @@ class CustomResource(ApiModel):
     plural: ClassVar[str]
     kind: ClassVar[str]
     short_names: ClassVar[tuple[str, ...]] = ()
+    categories: ClassVar[tuple[str, ...]] = ("modelyard",)
+    """What `kubectl get` may call it together with others."""
     columns: ClassVar[tuple[PrinterColumn, ...]] = ()
     """Domain columns between Ready, Reason and Age, Message."""
     scale: ClassVar[Scale | None] = None

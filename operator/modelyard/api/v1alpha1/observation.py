@@ -115,6 +115,7 @@ class Observation(CustomResource):
 
     plural = "observations"
     kind = "Observation"
+    categories = ()
     columns = (
         PrinterColumn(name="Kind", type="string", json_path=".spec.subject.kind", description="Kind of the object"),
         PrinterColumn(name="Subject", type="string", json_path=".spec.subject.name", description="Name of the object"),
