@@ -93,7 +93,7 @@ class Installation:
         tags = {image.name: {"tag": image.tag} for image in images}
         merged = {
             "images": tags,
-            "embeddedStore": {"enabled": True, "buckets": [BUCKET], "persistence": {"enabled": False}},
+            "embeddedStore": {"enabled": True, "keep": True, "buckets": [BUCKET], "persistence": {"enabled": False}},
             **(values or {}),
         }
         self._upgrade(RELEASE, CHARTS / "modelyard", SYSTEM_NAMESPACE, merged)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -42,10 +43,20 @@ def tenant(yard: Yard) -> Iterator[Tenant]:
     yield from make_tenant(yard.installation, yard.images, yard.store)
 
 
+DISRUPTIVE = ("test_charts.py", "test_local_cluster.py")
+"""Modules that end connections of the others, and so come last."""
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests last, in one worker, with the time that a cluster needs."""
+    """Run these tests in one worker, which begins with them, and with the time that a cluster needs."""
+    items.sort(key=lambda item: (not _is_here(item), item.path.name in DISRUPTIVE))
     for item in items:
-        if "/e2e/" in item.path.as_posix():
+        if _is_here(item):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.xdist_group("node"))
             item.add_marker(pytest.mark.timeout(600))
+
+
+def _is_here(item: pytest.Item) -> bool:
+    return Path(__file__).parent in item.path.parents

@@ -8,13 +8,12 @@ from modelyard.controller.engine.manifests import Manifest, ResourceType
 from modelyard.controller.engine.store import Store
 from modelyard.controller.kinds.deployment.observe import (
     MODEL_INDEX,
-    OWNER_INDEX,
     Deployments,
     deployment_of,
     models_of,
-    owners_of,
 )
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
+from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
 from tests.unit.kinds.deployment.world import START, version
 
 
@@ -41,9 +40,9 @@ def stored(manifest: Manifest, resource_version: int = 1) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": str(resource_version)}}
 
 
-def deployment(model: dict[str, Any], **status: Any) -> Manifest:
+def deployment(asked: dict[str, Any], **status: Any) -> Manifest:
     metadata = {"name": "delay", "namespace": "air", "uid": "owner-1", "generation": 1}
-    return stored({"kind": "Deployment", "metadata": metadata, "spec": {"model": model}, "status": status})
+    return stored({"kind": "Deployment", "metadata": metadata, "spec": {"model": asked}, "status": status})
 
 
 def served(model: str, number: int) -> dict[str, Any]:
