@@ -98,7 +98,6 @@ def _flights(archive: Path) -> pa.Table:
     with zipfile.ZipFile(archive) as files_in, files_in.open("flights.csv") as table:
         return pyarrow.csv.read_csv(
             pa.py_buffer(table.read()),
-            read_options=pyarrow.csv.ReadOptions(block_size=64 * 1024 * 1024),
             convert_options=pyarrow.csv.ConvertOptions(null_values=["NA"], strings_can_be_null=True),
         )
 

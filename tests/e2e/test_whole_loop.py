@@ -105,6 +105,7 @@ def test_same_data_is_not_better_and_the_champion_stays(tenant: Tenant, served: 
     evaluation = tenant.get("mv", "loop-v2")["spec"]["evaluation"]
     assert evaluation["champion"]["version"] == 1
     assert evaluation["value"] == evaluation["champion"]["value"]
+    assert evaluation["verdict"] == "NotBetter"
     now = tenant.wait(
         "mdep", MODEL, lambda d: condition_of(d, "Ready").get("status") == "True", seconds=60, what="Ready"
     )

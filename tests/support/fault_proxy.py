@@ -90,6 +90,7 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+        self._loop.run_until_complete(_end_tasks())
         self._loop.close()
 
     def fail(self, method: str, path: str, fault: Fault, *, nth: int = 1, times: int = 1) -> None:
@@ -190,6 +191,15 @@ class FaultProxy:
             task.cancel()
         if request.transport:
             request.transport.close()
+
+
+async def _end_tasks() -> None:
+    """Ends what is left of cut connections, so that nothing of them is found by the garbage collector."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 def _close(request: web.Request) -> web.Response:

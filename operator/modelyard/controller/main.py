@@ -37,11 +37,11 @@ _USAGE_ERROR: Final = 2
 def main() -> None:
     """Run the operator until it is told to stop."""
     try:
-        settings = load_settings(os.environ, sys.argv[1:])
+        runtime = build(load_settings(os.environ, sys.argv[1:]))
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging is a setting
         sys.exit(_USAGE_ERROR)
-    sys.exit(build(settings).run())
+    sys.exit(runtime.run())
 
 
 def build(settings: Settings) -> Runtime:

@@ -165,6 +165,10 @@ def _convert(estimator: Any, signature: Signature, frame: pd.DataFrame) -> bytes
     # skl2onnx rewrites names that are no identifiers.
     _rename(graph, {value.name: name for value, (name, _) in zip(graph.input, types, strict=True)})
     _rename(graph, {value.name: name for value, name in zip(graph.output, wanted, strict=True)})
+    # skl2onnx keeps them in a set, whose order is another one in each process.
+    imports = sorted(model.opset_import, key=lambda imported: imported.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     return bytes(model.SerializeToString(deterministic=True))
 
 

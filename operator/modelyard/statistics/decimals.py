@@ -10,9 +10,12 @@ _MAX_DIGITS: Final = 15
 
 def to_decimal(value: float) -> Decimal | None:
     """Round to six significant digits; None when the number is not finite or too large for the API's decimals."""
-    if not math.isfinite(value) or abs(value) >= 10**_MAX_DIGITS:
+    if not math.isfinite(value):
         return None
-    return round(Decimal(f"{value:.{_SIGNIFICANT_DIGITS}g}"), _MAX_DIGITS)
+    rounded = Decimal(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    if abs(rounded) < 1:
+        return round(rounded, _MAX_DIGITS)
+    return rounded if abs(rounded) < 10**_MAX_DIGITS else None
 
 
 def plain(value: Decimal) -> str:

@@ -40,8 +40,15 @@ def quantile_edges(values: Floats, bins: int = BINS) -> Floats:
     edges = np.unique(np.concatenate([cuts, distinct[heavy], after, distinct[[0, -1]]]))
     if len(heavy) and heavy[-1] == len(distinct) - 1:
         # The last bin is closed, so the greatest value stands alone only beneath an edge of its own.
-        edges = np.append(edges, np.nextafter(np.float32(distinct[-1]), np.float32(np.inf)).astype(np.float64))
-    return edges
+        edges = np.append(edges, _next_float32(float(distinct[-1])))
+    finite_edges: Floats = edges[np.isfinite(edges)]
+    return finite_edges
+
+
+def _next_float32(value: float) -> float:
+    """Return the next number that a float32 feature can be; infinity after the greatest."""
+    with np.errstate(over="ignore"):
+        return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
 def histogram(values: Floats, edges: Floats) -> Histogram:

@@ -107,9 +107,11 @@ def _objections(
     if champion is None:
         return
     improvement = _improvement(spec.goal, measured.values[spec.metric], champion.value)
-    if improvement is not None and improvement < Decimal(spec.minimum_improvement):
-        required = f"an improvement of at least {spec.minimum_improvement} is required"
-        yield Verdict.NOT_BETTER, f"{_compared(spec, measured, champion)}; {required}."
+    required = Decimal(spec.minimum_improvement)
+    # A model that is only as good is not worth a roll-out, unless the spec lets it be worse.
+    if improvement is not None and (improvement < required or improvement == required == 0):
+        least = f"at least {spec.minimum_improvement}" if required else "more than 0"
+        yield Verdict.NOT_BETTER, f"{_compared(spec, measured, champion)}; an improvement of {least} is required."
     yield from _regressions(spec, champion, groups)
 
 

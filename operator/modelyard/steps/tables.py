@@ -9,9 +9,6 @@ import pyarrow.parquet as pq
 
 SUFFIXES: Final = (".parquet", ".csv", ".csv.gz")
 _MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-_LEAST_BLOCK: Final = 1024 * 1024
-_LARGEST_BLOCK: Final = 1024 * 1024 * 1024
-_EXPANSION: Final = 30
 
 
 class TableError(ValueError):
@@ -67,13 +64,8 @@ def _read(path: Path, columns: tuple[str, ...] | None) -> Any:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
         return file.read([name for name in names if columns is None or name in columns])
-    # Types are told from the first block, so the file is one block as far as possible.
-    size = path.stat().st_size * (_EXPANSION if path.name.endswith(".gz") else 1)
-    table = pyarrow.csv.read_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(block_size=min(max(size, _LEAST_BLOCK), _LARGEST_BLOCK)),
-        convert_options=pyarrow.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True),
-    )
+    options = pyarrow.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True)
+    table = pyarrow.csv.read_csv(path, convert_options=options)
     return table.select([name for name in table.column_names if columns is None or name in columns])
 
 

@@ -69,7 +69,10 @@ def test_classifier_takes_each_column_under_its_name() -> None:
 def test_same_model_gives_the_same_bytes() -> None:
     table = frame()
     fitted = encoded(LogisticRegression()).fit(table, label(table))
-    assert export_estimator(fitted, table).onnx == export_estimator(fitted, table).onnx
+    exported = export_estimator(fitted, table)
+    assert exported.onnx == export_estimator(fitted, table).onnx
+    domains = [imported.domain for imported in onnx.load_from_string(exported.onnx).opset_import]
+    assert domains == sorted(domains)
 
 
 def test_regressor_answers_a_value() -> None:

@@ -1,12 +1,11 @@
 """What the service answers when no model answers: while loading, and with a worker that is stuck."""
 
-from importlib.metadata import PackageNotFoundError
 from typing import cast
 
 import orjson
 import pytest
 
-from modelyard.serving import service
+from modelyard import __version__
 from modelyard.serving.messages import Request, Response
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Model
@@ -67,11 +66,5 @@ def test_service_is_live_until_a_run_is_stuck(seconds: float, status: int) -> No
     assert ask(loaded, b"/v2/health/live").status == status
 
 
-def test_server_version_is_unknown_without_the_package_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(service, "version", missing)
-    service._server_version.cache_clear()
-    assert orjson.loads(ask(service_with(), b"/v2").body)["version"] == "unknown"
-    service._server_version.cache_clear()
+def test_server_metadata_has_the_version_of_the_package() -> None:
+    assert orjson.loads(ask(service_with(), b"/v2").body)["version"] == __version__

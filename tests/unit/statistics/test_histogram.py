@@ -56,6 +56,11 @@ def test_frequent_greatest_value_has_a_bin_of_its_own() -> None:
     assert counted.counts[-1] == 900
 
 
+def test_greatest_float32_needs_no_further_edge() -> None:
+    greatest = float(np.finfo(np.float32).max)
+    assert quantile_edges(np.array([0.0, greatest, greatest])).tolist() == [0.0, greatest]
+
+
 def test_flag_has_a_bin_for_each_value() -> None:
     assert histogram(np.array([0.0, 0.0, 1.0]), quantile_edges(np.array([0.0, 0.0, 1.0]))).counts == (2, 1)
 

@@ -57,7 +57,15 @@ CASES = {
         "rocAuc 0.71 is 0.01 better than version 6 (0.7) on the same 1,000 rows; difference 95 % interval 0.005 to",
         champion=champion(),
     ),
-    "equal": Case(Verdict.BETTER_THAN_CHAMPION, "rocAuc 0.71 is equal to version 6 (0.71)", champion=champion("0.71")),
+    "equal": Case(
+        Verdict.NOT_BETTER,
+        "rocAuc 0.71 is equal to version 6 (0.71) on the same 1,000 rows; difference 95 % interval 0.005 to 0.015; "
+        "an improvement of more than 0 is required.",
+        champion=champion("0.71"),
+    ),
+    "equal where worse is allowed": Case(
+        Verdict.BETTER_THAN_CHAMPION, "equal to", spec(minimumImprovement="-0.01"), champion=champion("0.71")
+    ),
     "better by what is required": Case(
         Verdict.BETTER_THAN_CHAMPION, "0.01 better", spec(minimumImprovement="0.01"), champion=champion()
     ),
@@ -175,7 +183,7 @@ def test_message_about_a_long_group_is_bounded() -> None:
 def test_decimal_matches_the_pattern_of_the_api(value: float) -> None:
     number = to_decimal(value)
     if number is None:
-        assert not abs(value) < 1e15
+        assert not abs(value) < 9.9999e14
     else:
         assert re.fullmatch(DECIMAL, plain(number))
         assert float(plain(number)) == pytest.approx(value, rel=1e-5, abs=1e-15)
@@ -183,7 +191,15 @@ def test_decimal_matches_the_pattern_of_the_api(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.7134129, "0.713413"), (-0.0, "0"), (1e-7, "0.0000001"), (123456789.0, "123457000"), (1.0, "1"), (-2.5, "-2.5")],
+    [
+        (0.7134129, "0.713413"),
+        (-0.0, "0"),
+        (1e-7, "0.0000001"),
+        (123456789.0, "123457000"),
+        (9999995000000.0, "10000000000000"),
+        (1.0, "1"),
+        (-2.5, "-2.5"),
+    ],
 )
 def test_decimal_is_rounded_and_plain(value: float, text: str) -> None:
     number = to_decimal(value)

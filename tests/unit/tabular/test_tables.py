@@ -19,9 +19,10 @@ def test_files_of_both_kinds_become_one_table(tmp_path: Path) -> None:
 
 
 def test_types_are_told_from_the_whole_file(tmp_path: Path) -> None:
-    lines = ["x", *["NA"] * 700_000, "1.5"]
+    lines = ["x,y", *["NA,1"] * 700_000, "1.5,text"]
     (tmp_path / "late.csv").write_text("\n".join(lines))
-    assert read_table(tmp_path)["x"][-1].as_py() == 1.5
+    table = read_table(tmp_path)
+    assert (table["x"][-1].as_py(), table["y"][0].as_py(), table["y"][-1].as_py()) == (1.5, "1", "text")
 
 
 def test_only_wanted_columns_are_read(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ class EvaluationSpec(ApiModel):
     goal: Goal
     """Which direction of the metric is better."""
     minimum_improvement: Decimal = "0"
-    """How much better than the champion the model must be; negative = how much worse it may be."""
+    """How much better than the champion the model must be; 0 = better at all, negative = how much worse it may be."""
     minimum_rows: Annotated[int, Field(ge=1, le=1_000_000_000, json_schema_extra={"format": "int32"})] = 100
     """Least number of judged rows."""
     thresholds: Annotated[tuple[Threshold, ...], Field(max_length=8, json_schema_extra=list_map("metric"))] = ()

@@ -95,7 +95,6 @@ class Pulse:
     """
 
     def __init__(self, metrics: Metrics, *, interval: float = 1.0) -> None:
-        self.lag = 0.0
         self._metrics = metrics
         self._interval = interval
 
@@ -104,5 +103,4 @@ class Pulse:
         while True:
             due = time.monotonic() + self._interval
             await asyncio.sleep(self._interval)
-            self.lag = max(0.0, time.monotonic() - due)
-            self._metrics.loop_lag.set(self.lag)
+            self._metrics.loop_lag.set(max(0.0, time.monotonic() - due))

@@ -99,10 +99,6 @@ class WorkQueue:
         """Ends the row of failures of a key."""
         self._failures.pop(key, None)
 
-    def failures(self, key: Key) -> int:
-        """How often in a row the passes of a key failed."""
-        return self._failures.get(key, 0)
-
     async def get(self) -> Key:
         """The next key, whose pass begins; `done` has to be called at its end.
 

@@ -134,4 +134,4 @@ class Rollouts(RuleBasedStateMachine):
 
 
 TestRollouts = Rollouts.TestCase
-TestRollouts.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestRollouts.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)

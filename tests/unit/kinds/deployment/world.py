@@ -25,7 +25,7 @@ def version(number: int, *, verdict: str = "BetterThanChampion", model: str = "d
     """A ModelVersion of the model line `delay`, accepted unless told otherwise."""
     evaluation = {"metric": "rocAuc", "rows": 1000, "datasetDigest": digest(7777), "verdict": verdict}
     return {
-        "metadata": {"name": f"{model}-v{number}", "namespace": "air", "uid": f"mv-{number}"},
+        "metadata": {"name": f"{model}-v{number}", "namespace": "air", "uid": f"{model}-{number}"},
         "spec": {
             "model": model,
             "version": number,
