@@ -11,5 +11,7 @@ FROM ${DEPENDENCIES}
 COPY operator/modelyard /opt/modelyard/package/modelyard
 RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/modelyard/package"]
 ENV PYTHONPATH=/opt/modelyard/package:/opt/modelyard/dependencies PYTHONUNBUFFERED=1
+# Threads that wait by spinning take the processor from those that work, several times over in a pod with a CPU limit.
+ENV OMP_WAIT_POLICY=PASSIVE
 USER 65532:65532
 ENTRYPOINT ["python"]

@@ -47,7 +47,7 @@ DISRUPTIVE = ("test_charts.py", "test_local_cluster.py")
 """Modules that end connections of the others, and so come last."""
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run these tests in one worker, which begins with them, and with the time that a cluster needs."""
     items.sort(key=lambda item: (not _is_here(item), item.path.name in DISRUPTIVE))

@@ -13,7 +13,6 @@ from modelyard.api.v1alpha1.common import (
     Count64,
     CustomResource,
     Digest,
-    ImageName,
     Message,
     PodTemplate,
     PrinterColumn,
@@ -96,6 +95,11 @@ class ModelReference(ApiModel):
     )
 
 
+RuntimeVersion = Annotated[
+    str, Field(max_length=128, pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,127}|sha256:[0-9a-f]{64})$")
+]
+
+
 class Endpoint(ApiModel):
     """How the model is served online."""
 
@@ -103,8 +107,8 @@ class Endpoint(ApiModel):
     """Number of pods."""
     resources: ResourceRequirements = ResourceRequirements()
     """Resources of each model server."""
-    runtime_image: ImageName | None = None
-    """Model server image; absent = the operator's, recorded at the first roll-out so that an operator upgrade restarts nothing."""
+    runtime_version: RuntimeVersion | None = None
+    """Tag or digest of the model server's image; absent = the operator's, recorded at the first roll-out so that an operator upgrade restarts nothing."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra={"format": "int32"})] = 10
     """Most seconds that a request may take."""
     max_request_bytes: Annotated[int, Field(ge=1024, le=1_073_741_824, json_schema_extra={"format": "int32"})] = (
@@ -194,8 +198,8 @@ class DeploymentStatus(ApiModel):
     """Where the model is served inside the cluster."""
     wanted: VersionNumber | None = None
     """Version that the spec resolves to."""
-    runtime_image: ImageName | None = None
-    """Model server image recorded at the first roll-out."""
+    runtime_version: RuntimeVersion | None = None
+    """Version of the model server's image, recorded at the first roll-out."""
     model: ServedModel | None = None
     """What serves now."""
     candidate: Candidate | None = None

@@ -307,10 +307,10 @@ def test_operator_upgrade_restarts_nothing() -> None:
     assert (
         world.workloads[f"delay-{world.selected()}"]["spec"]["template"]["spec"]["containers"][0]["image"] == "server:1"
     )
-    world.ask(endpoint={"runtimeImage": "mine:1"})
+    world.ask(endpoint={"runtimeVersion": "3"})
     world.settle()
     assert (
-        world.workloads[f"delay-{world.selected()}"]["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:1"
+        world.workloads[f"delay-{world.selected()}"]["spec"]["template"]["spec"]["containers"][0]["image"] == "server:3"
     )
 
 

@@ -13,6 +13,7 @@ from modelyard.controller.kinds.deployment.children import build_service, build_
 from modelyard.controller.kinds.deployment.observed import Observed
 from modelyard.controller.kinds.deployment.revision import Revision
 from modelyard.controller.kinds.deployment.rollout import Rollout, follow, old_revisions
+from modelyard.controller.kinds.deployment.runtime import runtime_version_of
 
 DRAIN_DELAY: Final = timedelta(seconds=10)
 """How long an old revision keeps its pods after the traffic was taken from it."""
@@ -86,15 +87,15 @@ def _next_pass(observed: Observed, due: Iterable[datetime]) -> float | None:
 
 def _status(observed: Observed, rollout: Rollout) -> dict[str, Any]:
     metadata, known = observed.deployment.metadata, observed.deployment.status
-    recorded = known.runtime_image
-    if rollout.target and not observed.deployment.spec.endpoint.runtime_image:
-        recorded = rollout.target.revision.image
+    recorded = known.runtime_version
+    if rollout.target and not observed.deployment.spec.endpoint.runtime_version:
+        recorded = runtime_version_of(rollout.target.revision.image)
     workload = observed.workloads.get(rollout.stable.revision) if rollout.stable else None
     selector = pod_selector(metadata.name, rollout.stable.revision) if rollout.stable else {}
     status = DeploymentStatus(
         url=f"http://{metadata.name}.{metadata.namespace}.svc" if rollout.carrier else known.url,
         wanted=rollout.wanted,
-        runtime_image=recorded,
+        runtime_version=recorded,
         model=rollout.stable,
         candidate=report.candidate(observed, rollout),
         replicas=workload.replicas if workload else 0,

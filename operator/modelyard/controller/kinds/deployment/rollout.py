@@ -11,6 +11,7 @@ from modelyard.controller.engine.conditions import cut, timestamp
 from modelyard.controller.kinds.deployment.observed import Observed
 from modelyard.controller.kinds.deployment.resolve import Unresolved, artifact_fault, fall_back, find, resolve
 from modelyard.controller.kinds.deployment.revision import Revision
+from modelyard.controller.kinds.deployment.runtime import image_of_version
 
 _HISTORY_LIMIT = 20
 
@@ -72,12 +73,10 @@ def follow(observed: Observed) -> Rollout:
 
 
 def image_of(observed: Observed) -> str:
-    """Return the model server image of new revisions: the spec's, else the recorded, else the operator's."""
-    return (
-        observed.deployment.spec.endpoint.runtime_image
-        or observed.deployment.status.runtime_image
-        or observed.server_image
-    )
+    """Return the model server image of new revisions, in the spec's version, else the recorded, else the operator's."""
+    deployment = observed.deployment
+    version = deployment.spec.endpoint.runtime_version or deployment.status.runtime_version
+    return image_of_version(observed.server_image, version) if version else observed.server_image
 
 
 def revision_of(observed: Observed, version: ModelVersion) -> Revision:
