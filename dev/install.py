@@ -144,6 +144,7 @@ class Installation:
 
     def _upgrade(self, release: str, chart: Path, namespace: str, values: Mapping[str, Any]) -> None:
         started = time.monotonic()
+        self._end_interrupted(release, namespace)
         self.helm(
             "upgrade",
             "--install",
@@ -156,3 +157,11 @@ class Installation:
             values=values,
         )
         self.report(f"{release}: chart {chart.name} is ready ({time.monotonic() - started:.0f} s)")
+
+    def _end_interrupted(self, release: str, namespace: str) -> None:
+        """End what an earlier helm that was killed has begun: helm itself refuses to go on."""
+        pending = self.helm("list", "--pending", f"--filter=^{release}$", f"--namespace={namespace}", "--output=json")
+        for found in json.loads(pending):
+            self.report(f"{release}: ending an interrupted {found['status']}")
+            command = "uninstall" if found["status"] == "pending-install" else "rollback"
+            self.helm(command, release, f"--namespace={namespace}")
