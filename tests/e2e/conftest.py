@@ -47,15 +47,16 @@ DISRUPTIVE = ("test_charts.py", "test_local_cluster.py")
 """Modules that end connections of the others, and so come last."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run these tests in one worker, with the time that a cluster needs."""
+    item.add_marker(pytest.mark.e2e)
+    item.add_marker(pytest.mark.xdist_group("node"))
+    item.add_marker(pytest.mark.timeout(600))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests in one worker, which begins with them, and with the time that a cluster needs."""
+    """Let the worker that runs these tests begin with them: they take longest."""
     items.sort(key=lambda item: (not _is_here(item), item.path.name in DISRUPTIVE))
-    for item in items:
-        if _is_here(item):
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("node"))
-            item.add_marker(pytest.mark.timeout(600))
 
 
 def _is_here(item: pytest.Item) -> bool:

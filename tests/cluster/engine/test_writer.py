@@ -153,6 +153,21 @@ async def test_writer_ends_quietly_when_the_object_is_gone(client: KubeClient, w
     assert await writer.execute(parent, Plan(status={"text": "x"}, requeue_after=5)) is None
 
 
+async def test_writer_makes_no_child_of_an_object_whose_deletion_the_cache_has_missed(
+    client: KubeClient, writer: Writer, stores: Stores, namespace: str, requests: list[Request]
+) -> None:
+    parent = await stored_widget(client, namespace)
+    stores.put(parent)
+    await client.delete(ref_of(parent))
+    requests.clear()
+
+    for plan in (Plan(create=(job(parent),)), Plan(apply=(config_map(parent),))):
+        await writer.execute(parent, plan)
+
+    assert [request for request in requests if request.verb in WRITES] == []
+    assert stores.find(parent) is None
+
+
 async def test_writer_reports_a_foreign_object_and_leaves_it_alone(
     client: KubeClient, writer: Writer, namespace: str
 ) -> None:

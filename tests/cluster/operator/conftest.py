@@ -138,11 +138,15 @@ class Stage:
         (version,) = newer["spec"]["versions"]
         properties = version["schema"]["openAPIV3Schema"]["properties"]
         properties["spec"]["properties"]["fromTheFuture"] = {"type": "string", "maxLength": 63}
-        self.plane.apply(newer)
+        self._define(yaml.safe_dump(newer))
         try:
             yield
         finally:
-            self.plane.apply(path)
+            self._define(path.read_text())
+
+    def _define(self, definition: str) -> None:
+        """Apply a definition, whoever of the tests that share the API server has applied one before."""
+        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", document=definition)
 
     def assert_converged(self, operator: Operator) -> None:
         """Make the operator look at everything again, and fail the test if it writes something."""

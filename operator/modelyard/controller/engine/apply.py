@@ -143,6 +143,7 @@ class Writer:
         desired = self._prepare(parent, manifest)
         live = self._stores.find(desired)
         if live is None:
+            await self._check_parent(parent)
             self._check_leading()
             try:
                 live = await self._client.create(desired, field_manager=self._field_manager)
@@ -165,6 +166,8 @@ class Writer:
             _check_usable(desired, live)
             if self._is_settled(live, desired, digest):
                 return
+        else:
+            await self._check_parent(parent)
         metadata = desired["metadata"]
         annotations = {**metadata.get("annotations", {}), DESIRED_HASH: digest}
         body = {**desired, "metadata": {**metadata, "annotations": annotations}}
@@ -259,6 +262,19 @@ class Writer:
         if refusal.delay is None:
             raise Terminal(refusal.message)
         raise Waiting(refusal.message, delay=refusal.delay)
+
+    async def _check_parent(self, parent: Manifest) -> None:
+        """End the pass if the object is not there any more.
+
+        Asked before a child is made: a deletion in a gap of the watch is not known before the next list, and until
+        then the children that the garbage collector takes away would be made anew.
+        """
+        live = await self._read(parent)
+        if live is None or uid_of(live) != uid_of(parent):
+            self._stores.remove(parent)
+            raise _Gone
+        if is_deleting(live):
+            raise _Gone
 
     async def _read(self, desired: Manifest) -> Manifest | None:
         resource = self._client.types.of_manifest(desired)
