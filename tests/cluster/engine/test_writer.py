@@ -161,7 +161,7 @@ async def test_writer_makes_no_child_of_an_object_whose_deletion_the_cache_has_m
     await client.delete(ref_of(parent))
     requests.clear()
 
-    for plan in (Plan(create=(job(parent),)), Plan(apply=(config_map(parent),))):
+    for plan in (Plan(create=(job(parent),)), Plan(apply=(config_map(parent, "x"),))):
         await writer.execute(parent, plan)
 
     assert [request for request in requests if request.verb in WRITES] == []
@@ -213,7 +213,7 @@ async def test_writer_reports_what_the_server_finds_invalid_once(
     requests.clear()
     with pytest.raises(Terminal):
         await writer.execute(parent, plan)
-    assert [request.resource for request in requests] == ["jobs"]
+    assert [request.resource for request in requests if request.verb in WRITES] == ["jobs"]
 
 
 async def test_writer_ends_quietly_in_a_namespace_that_is_going_away(
