@@ -85,7 +85,7 @@ def converged_writes() -> Bar:
 
 
 def _is_operator_write(event: dict[str, Any], since: datetime) -> bool:
-    user = event["user"]["username"]
+    user = event["user"].get("username")  # absent when the API server itself could not tell, as while it starts
     return (
         user == f"system:serviceaccount:{SYSTEM_NAMESPACE}:modelyard-operator"
         and event["verb"] in AUDIT_WRITES

@@ -60,6 +60,10 @@ class _OncePerCall:
         return True
 
 
+_CLOSING_TURNS = 20
+"""Turns of the loop in which sockets of TLS connections close; aiohttp does not say when they have."""
+
+
 class FaultProxy:
     """Forwards to the API server of `plane` with its administrator's certificate.
 
@@ -199,7 +203,8 @@ async def _end_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)
+    for _ in range(_CLOSING_TURNS):
+        await asyncio.sleep(0.01)
 
 
 def _close(request: web.Request) -> web.Response:

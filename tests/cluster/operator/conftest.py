@@ -125,7 +125,7 @@ class Stage:
         return [
             (record["verb"], record["requestURI"].partition("?")[0])
             for record in self.records()
-            if record["user"]["username"] == self.user
+            if record["user"].get("username") == self.user
             and record["verb"] in {"create", "update", "patch", "delete"}
             and record["objectRef"]["resource"] != "leases"
         ]

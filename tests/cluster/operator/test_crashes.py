@@ -1,6 +1,8 @@
 """The operator dies after each of its writes, or each of them fails once: nothing is lost, nothing is made twice."""
 
+import random
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 LEAST_KILLS = 12
+RANDOM_KILLS = 30
+STEPS_AND_REGISTER = ("prepare", "train", "register")
 
 
 class DeadlyProxy(FaultProxy):
@@ -95,6 +99,10 @@ def assert_made_once(stage: Stage) -> None:
     assert len(stage.api.names("Workload")) == len(stage.api.names("Service")) == 1
 
 
+def is_past(moment: float) -> bool:
+    return time.monotonic() >= moment
+
+
 def is_done_or_dead(stage: Stage, operator: Operator) -> bool:
     return is_done(stage) or not operator.is_running
 
@@ -120,6 +128,28 @@ def test_operator_that_dies_again_and_again_makes_everything_once(
     assert proxy.kills >= LEAST_KILLS
     assert_made_once(stage)
     stage.assert_converged(stage.start())
+
+
+def test_operator_killed_at_thirty_random_moments_makes_everything_once(stage: Stage) -> None:
+    """Runs follow one another until enough operators have died; the moments are spread over start-up and work."""
+    moments = random.Random(30)  # noqa: S311 - no secret
+    runs: list[str] = []
+    for _ in range(RANDOM_KILLS):
+        if all(stage.ready("TrainingRun", run) == "Succeeded" for run in runs):
+            runs.append(f"run-{len(runs) + 1}")
+            stage.apply("TrainingRun", runs[-1], **RUN)
+        operator = stage.start()
+        dies_at = time.monotonic() + moments.uniform(0.3, 4)
+        stage.until(partial(is_past, dies_at), "the moment to come")
+        operator.kill()
+    stage.start()
+    stage.until(lambda: all(stage.ready("TrainingRun", run) == "Succeeded" for run in runs), "all runs to succeed")
+
+    assert len(runs) > 1
+    assert made(stage, "/jobs") == len(stage.api.names("Job")) == len(STEPS_AND_REGISTER) * len(runs)
+    assert all(f"{run}-{step}-1" in stage.api.names("Job") for run in runs for step in STEPS_AND_REGISTER)
+    makers = [version["spec"]["lineage"]["trainingRun"]["name"] for version in stage.api.all("ModelVersion")]
+    assert sorted(makers) == sorted(runs)
 
 
 @pytest.mark.parametrize("fault", [409, 429, 500, "dropped", "lost"])
