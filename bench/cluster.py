@@ -16,6 +16,7 @@ from dev.cluster.paths import state_dir
 from dev.install import SYSTEM_NAMESPACE, Installation
 
 OPERATOR = "deployment/modelyard-operator"
+OPERATOR_PODS = "--selector=app.kubernetes.io/name=modelyard,app.kubernetes.io/component=operator"
 OBJECTS = 500
 WATCHED_SECONDS = 60
 AUDIT_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -24,8 +25,28 @@ BEGAN = """
 import os, time
 uptime = float(open('/proc/uptime').read().split()[0])
 ticks = int(open('/proc/1/stat').read().rpartition(')')[2].split()[19])
-print(time.time() - uptime + ticks / os.sysconf('SC_CLK_TCK'))
+began = time.time() - uptime + ticks / os.sysconf('SC_CLK_TCK')
 """
+"""Runs in a pod: when its container's process began, to a hundredth of a second."""
+PRINT_BEGAN = BEGAN + "print(began)"
+PRINT_PASSES = (
+    BEGAN
+    + f"""
+import urllib.request
+wanted, name = [1, {OBJECTS}], 'controller_runtime_reconcile_total'
+while wanted and time.time() < began + {SETTLE_SECONDS}:
+    try:
+        text = urllib.request.urlopen('http://127.0.0.1:8080/metrics', timeout=5).read().decode()
+    except OSError:
+        text = ''
+    passes = sum(float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith(name))
+    while wanted and passes >= wanted[0]:
+        print(time.time() - began, flush=True)
+        wanted.pop(0)
+    time.sleep(0.05)
+"""
+)
+"""Runs in the operator's pod: seconds from the process' start to the first pass, and to one for each object."""
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -49,14 +70,25 @@ class Operator:
 
             yield read
 
-    def restart(self) -> float:
-        """Delete the operator's pods and wait for the next to be ready; return the time when its process began."""
-        kubectl = self.installation.kubectl
-        selector = "--selector=app.kubernetes.io/name=modelyard,app.kubernetes.io/component=operator"
-        kubectl("delete", "pods", selector, f"-n={SYSTEM_NAMESPACE}", "--wait=true", timeout=120)
-        kubectl("rollout", "status", OPERATOR, f"-n={SYSTEM_NAMESPACE}", "--timeout=120s", timeout=150)
-        with self.metrics() as read:
-            return total(read(), "process_start_time_seconds")
+    def restart(self) -> tuple[float, float]:
+        """Delete the operator's pod; return when the next one made its first pass and its 500th, after its start."""
+        kubectl, namespace = self.installation.kubectl, f"-n={SYSTEM_NAMESPACE}"
+        before = self._running()
+        kubectl("delete", "pods", OPERATOR_PODS, namespace, "--wait=false", timeout=120)
+        _until(lambda: bool(self._running() - before))
+        (pod,) = self._running() - before
+        printed = kubectl("exec", namespace, pod, "--", "python", "-c", PRINT_PASSES, timeout=180)
+        kubectl("rollout", "status", OPERATOR, namespace, "--timeout=120s", timeout=150)
+        first, everything = (float(line) for line in printed.split())
+        return first, everything
+
+    def _running(self) -> set[str]:
+        pods = self.installation.get("pods", OPERATOR_PODS, f"-n={SYSTEM_NAMESPACE}")["items"]
+        return {
+            pod["metadata"]["name"]
+            for pod in pods
+            if any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
+        }
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -101,10 +133,10 @@ def restart_with_objects(operator: Operator, namespace: str) -> list[Bar]:
         _until(lambda: total(read(), "workqueue_depth") == 0)
     first, everything, cpu = [], [], []
     for _ in range(3):
-        began = operator.restart()
+        to_first, to_all = operator.restart()
+        first.append(to_first)
+        everything.append(to_all)
         with operator.metrics() as read:
-            first.append(_until_passes(read, 1) - began)
-            everything.append(_until_passes(read, OBJECTS) - began)
             cpu.append(_pass_cost(operator.installation, namespace, read))
     return [
         Bar(f"restart with {OBJECTS} objects to first reconcile", "s", 10, tuple(first)),
@@ -121,9 +153,11 @@ def server_cold_start(installation: Installation, namespace: str, deployment: st
         installation.kubectl("delete", "pods", selector, f"-n={namespace}", "--wait=true", timeout=120)
         _until(lambda: bool(_ready_pods(installation, namespace, selector)))
         pod = _ready_pods(installation, namespace, selector)[0]
-        began = float(installation.kubectl("exec", f"-n={namespace}", pod, "-c=server", "--", "python", "-c", BEGAN))
+        began = float(
+            installation.kubectl("exec", f"-n={namespace}", pod, "-c=server", "--", "python", "-c", PRINT_BEGAN)
+        )
         log = installation.kubectl("logs", f"-n={namespace}", pod, "-c=server", "--timestamps")
-        stamp = next(line.split(" ", 1)[0] for line in log.splitlines() if '"message": "ready"' in line)
+        stamp = next(line.split(" ", 1)[0] for line in log.splitlines() if '"message":"ready"' in line)
         values.append(datetime.fromisoformat(stamp).timestamp() - began)
     return Bar("model server, start of its process to ready, in its pod", "s", 2, tuple(values))
 
@@ -149,10 +183,6 @@ def _pass_cost(installation: Installation, namespace: str, read: Callable[[], Sa
     return 1000 * seconds / (_passes(after) - _passes(before))
 
 
-def _until_passes(read: Callable[[], Samples], count: int) -> float:
-    return _until(lambda: _passes(read()) >= count)
-
-
 def _passes(samples: Samples) -> float:
     return total(samples, "controller_runtime_reconcile_total")
 
@@ -172,10 +202,9 @@ def _make_versions(installation: Installation, namespace: str) -> None:
     installation.kubectl("create", f"-n={namespace}", "-f", "-", stdin=text, timeout=300)
 
 
-def _until(condition: Callable[[], bool]) -> float:
+def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"the operator did not settle within {SETTLE_SECONDS} s")
         time.sleep(0.1)
-    return time.time()
