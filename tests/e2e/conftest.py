@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -48,16 +47,11 @@ DISRUPTIVE = ("test_charts.py", "test_local_cluster.py")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Run these tests in one worker, with the time that a cluster needs."""
+    """Give these tests the time that a cluster needs. They share one cluster: run them in one process."""
     item.add_marker(pytest.mark.e2e)
-    item.add_marker(pytest.mark.xdist_group("node"))
     item.add_marker(pytest.mark.timeout(600))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the worker that runs these tests begin with them: they take longest."""
-    items.sort(key=lambda item: (not _is_here(item), item.path.name in DISRUPTIVE))
-
-
-def _is_here(item: pytest.Item) -> bool:
-    return Path(__file__).parent in item.path.parents
+    """Leave the modules that end connections of the others to the end."""
+    items.sort(key=lambda item: item.path.name in DISRUPTIVE)
