@@ -170,9 +170,9 @@ def deployment(name: str, model: Mapping[str, Any], **endpoint: Any) -> Manifest
 def make_tenant(
     installation: Installation, images: list[Image], store: Store, values: Mapping[str, Any] | None = None
 ) -> Iterator[Tenant]:
-    """Install a tenant with a name of its own, and remove it."""
+    """Install a tenant with a name of its own, and have it removed while the tests go on."""
     name = f"e2e{secrets.token_hex(3)}"
     namespace = installation.install_tenant(name, "development", images, values=values)
     yield Tenant(installation, namespace, store)
-    installation.helm("uninstall", namespace, "--namespace=modelyard-system", "--wait")
-    installation.kubectl("delete", "namespace", namespace, "--wait=true", "--ignore-not-found", timeout=120)
+    installation.helm("uninstall", namespace, "--namespace=modelyard-system")
+    installation.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found", timeout=120)
