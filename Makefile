@@ -23,8 +23,7 @@ demo: $(VENV)/.installed ## Cluster, images, chart, data, a trained model and a 
 	@$(BIN)/python -m dev.demo
 
 test: $(VENV)/.installed ## All tests: unit, contract, real API server, chart, whole cluster
-	@$(BIN)/python -m pytest tests/e2e
-	@$(BIN)/python -m pytest tests --ignore=tests/e2e --numprocesses=2
+	@$(BIN)/python -m pytest tests --numprocesses=3
 
 test-fast: $(VENV)/.installed ## The tests that need no cluster (under 20 seconds)
 	@$(BIN)/python -m pytest tests/unit -n 2

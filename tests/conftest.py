@@ -5,9 +5,31 @@ import uuid
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import controlplane
 from tests.support.controlplane import ClusterAccess
+
+END_TO_END = "tests/e2e/"
+
+
+class OneProcessPerCluster(LoadScopeScheduling):
+    """Spreads modules over the workers, but keeps the end-to-end tests, which share one cluster, in one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return END_TO_END if nodeid.startswith(END_TO_END) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Replace xdist's way of spreading the tests."""
+    config.option.loadscopereorder = False
+    return OneProcessPerCluster(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest part, so that the others run beside it."""
+    items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 
 
 def pytest_configure(config: pytest.Config) -> None:

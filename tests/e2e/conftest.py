@@ -47,8 +47,7 @@ DISRUPTIVE = ("test_charts.py", "test_local_cluster.py")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give these tests the time that a cluster needs. They share one cluster: run them in one process."""
-    item.add_marker(pytest.mark.e2e)
+    """Give these tests the time that a cluster needs."""
     item.add_marker(pytest.mark.timeout(600))
 
 
