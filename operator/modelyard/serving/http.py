@@ -10,7 +10,6 @@ import logging
 import math
 import time
 from enum import Enum, auto
-from functools import partial
 from typing import Final, Protocol, cast
 
 from typing_extensions import override
@@ -35,7 +34,10 @@ _PHRASES: Final = {
 }
 # Requests that are on their way when idle connections are about to be closed get this long to arrive.
 _ARRIVING_SECONDS: Final = 0.05
+_MAX_HEADS: Final = 100
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +73,6 @@ class Connections:
         self.loop = loop
         self.draining = False
         self.budget = BodyBudget(limits.buffered_bytes)
-        self.date = _http_date()
         self.seconds = {
             _Phase.IDLE: limits.idle_seconds,
             _Phase.HEAD: limits.header_seconds,
@@ -83,6 +84,7 @@ class Connections:
         self._open: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
         self._timer = loop.call_later(limits.sweep_seconds, self._sweep)
 
     def __call__(self) -> "Connection":
@@ -98,7 +100,7 @@ class Connections:
         if not room:
             idle = [other for other in self._open if other.phase is _Phase.IDLE]
             if idle:
-                min(idle, key=lambda other: other.deadline).close()
+                min(idle, key=lambda other: other.since).close()
                 room = True
         self._open.add(connection)
         self._empty.clear()
@@ -109,6 +111,22 @@ class Connections:
         self._open.discard(connection)
         if not self._open:
             self._empty.set()
+
+    def head(self, response: Response) -> bytes:
+        """Return an answer's head up to the value of its `Content-Length`."""
+        key = (response.status, response.content_type, response.headers)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            head = self._heads[key] = b"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\n%sContent-Length: " % (
+                response.status,
+                _PHRASES[response.status],
+                _http_date(),
+                response.content_type,
+                response.headers,
+            )
+        return head
 
     def drain(self) -> None:
         """From now on every answer ends its connection."""
@@ -136,29 +154,32 @@ class Connections:
             connection.abort()
 
     def _sweep(self) -> None:
-        self.date = _http_date()
+        self._heads.clear()  # they hold the date
         now = time.monotonic()  # the loop's own clock stands still within a tick
         for connection in list(self._open):
-            if connection.deadline <= now:
+            if now - connection.since >= self.seconds[connection.phase]:
                 connection.expire()
         self._timer = self.loop.call_later(self.limits.sweep_seconds, self._sweep)
 
 
 class Connection(asyncio.Protocol):
-    """One client connection."""
+    """One client connection.
+
+    Attributes:
+        since: When it entered the phase in which it is, a reading of `time.monotonic()`.
+    """
 
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
         self._parser = RequestParser(shared.limits, shared.budget)
         self._transport: asyncio.Transport | None = None
-        self._busy = False
+        self._request: Request | None = None
         self._advancing = False
         self._write_paused = False
         self._read_paused = False
         self._half_closed = False
         self._ending = False
-        self.phase = _Phase.IDLE
-        self.deadline = math.inf
+        self.since = time.monotonic()
 
     # What the transport calls.
 
@@ -177,24 +198,30 @@ class Connection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if not self._ending:
-            self._parser.feed(data)
+        if self._ending:
+            return
+        parser = self._parser
+        before = parser.receiving
+        parser.feed(data)
+        if parser.receiving is not before and self._request is None:
+            self.since = time.monotonic()
+        if parser.requests or parser.refusal or parser.continue_due:
             self._advance()
 
     @override
     def eof_received(self) -> bool:
         self._half_closed = True
-        return not self._ending and (self._busy or bool(self._parser.requests))
+        return not self._ending and (self._request is not None or bool(self._parser.requests))
 
     @override
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._rearm()
+        self.since = time.monotonic()
 
     @override
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._rearm()
+        self.since = time.monotonic()
         self._advance()
 
     # Answering.
@@ -203,76 +230,66 @@ class Connection(asyncio.Protocol):
         """Do whatever the state allows: answer, refuse, invite a body, stop or go on reading."""
         if self._advancing or self._ending or self._transport is None:
             return
+        parser = self._parser
+        requests = parser.requests
         self._advancing = True
-        requests = self._parser.requests
-        while requests and not (self._busy or self._write_paused or self._ending):
+        while requests and not (self._request or self._write_paused or self._ending):
             self._begin(requests.popleft())
         self._advancing = False
-        if not (self._busy or requests or self._ending):
-            if self._parser.refusal:
-                self._write_refusal(self._parser.refusal)
-            elif self._parser.continue_due:
-                self._parser.continue_due = False
+        if not (self._request or requests or self._ending):
+            if parser.refusal:
+                self._write_refusal(parser.refusal)
+            elif parser.continue_due:
+                parser.continue_due = False
                 self._transport.write(_CONTINUE)
-        self._throttle(self._transport)
-        self._rearm()
+        if self._read_paused or len(requests) >= self._shared.limits.pipelined:
+            self._throttle(self._transport)
 
     def _begin(self, request: Request) -> None:
-        self._busy = True
-        respond = partial(self._respond, request)
+        self._request = request
         try:
-            self._shared.application.answer(request, respond)
+            self._shared.application.answer(request, self._respond)
         except Exception:  # noqa: BLE001 - a fault in one answer must not end the connection
             _log.exception("request failed", extra={"target": request.target.decode("latin-1")})
-            respond(problem(500, "internal error"))
+            self._respond(problem(500, "internal error"))
 
-    def _respond(self, request: Request, response: Response) -> None:
-        if self._transport is None or not self._busy:
+    def _respond(self, response: Response) -> None:
+        request, shared, parser = self._request, self._shared, self._parser
+        if self._transport is None or request is None:
             return
-        self._busy = False
-        self._parser.release(request)
-        more = self._parser.requests
-        last = not more and (self._parser.complete or self._half_closed or self._shared.draining)
-        connection = (
-            b"Connection: close\r\n" if last else b"Connection: keep-alive\r\n" if request.version == "1.0" else b""
-        )
+        self._request = None
+        parser.release(request)
+        last = not parser.requests and (parser.complete or self._half_closed or shared.draining)
+        connection = _CLOSE if last else _KEEP_ALIVE if request.announce_keep_alive else b""
         self._write(response, connection, with_body=request.method != b"HEAD")
-        self._shared.application.observe(request.target, response.status, time.monotonic() - request.received)
-        self.phase = _Phase.ANSWERING  # so that the time of the next phase starts now
+        self.since = now = time.monotonic()
+        shared.application.observe(request.target, response.status, now - request.received)
         if last:
             self._end()
-        self._advance()
+        elif parser.requests or parser.refusal or parser.continue_due:
+            self._advance()
 
     def _write_refusal(self, response: Response) -> None:
-        self._write(response, b"Connection: close\r\n", with_body=True)
+        self._write(response, _CLOSE, with_body=True)
         self._shared.application.observe(self._parser.target, response.status, 0.0)
         self._end()
 
     def _write(self, response: Response, connection: bytes, *, with_body: bool) -> None:
+        body = response.body
         cast("asyncio.Transport", self._transport).write(
-            b"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n%s"
-            % (
-                response.status,
-                _PHRASES[response.status],
-                self._shared.date,
-                response.content_type,
-                len(response.body),
-                response.headers,
-                connection,
-                response.body if with_body else b"",
-            )
+            b"%s%d\r\n%s\r\n%s" % (self._shared.head(response), len(body), connection, body if with_body else b"")
         )
 
     def _end(self) -> None:
         """Send nothing more, but go on reading, else a reset could take the last answer from the client."""
         self._ending = True
+        self.since = time.monotonic()
         transport = cast("asyncio.Transport", self._transport)
-        if self._half_closed:
+        if self._half_closed or not transport.can_write_eof():
             transport.close()
         else:
             transport.write_eof()
         self._throttle(transport)
-        self._rearm()
 
     def _throttle(self, transport: asyncio.Transport) -> None:
         pause = not self._ending and len(self._parser.requests) >= self._shared.limits.pipelined
@@ -285,28 +302,26 @@ class Connection(asyncio.Protocol):
 
     # Time.
 
-    def _current_phase(self) -> _Phase:
+    @property
+    def phase(self) -> _Phase:
+        """What the connection waits for."""
         if self._write_paused:
             return _Phase.WRITING
         if self._ending:
             return _Phase.ENDING
-        if self._busy or self._parser.requests:
+        if self._request or self._parser.requests:
             return _Phase.ANSWERING
         return _RECEIVING[self._parser.receiving]
 
-    def _rearm(self) -> None:
-        """Start the time of a phase when the connection enters it."""
-        phase = self._current_phase()
-        if phase is not self.phase or self.deadline is math.inf:
-            self.phase = phase
-            self.deadline = time.monotonic() + self._shared.seconds[phase]
+    # Time.
 
     def expire(self) -> None:
         """The time of the current phase is over."""
-        if self.phase in {_Phase.HEAD, _Phase.BODY}:
-            self._parser.refuse(408, f"the {self.phase.name.lower()} of the request did not arrive in time")
+        phase = self.phase
+        if phase in {_Phase.HEAD, _Phase.BODY}:
+            self._parser.refuse(408, f"the {phase.name.lower()} of the request did not arrive in time")
             self._advance()
-        elif self.phase is _Phase.IDLE:
+        elif phase is _Phase.IDLE:
             self.close()
         else:
             self.abort()
@@ -314,7 +329,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what is written has been sent."""
         self._ending = True
-        self._rearm()
+        self.since = time.monotonic()
         if self._transport is not None:
             self._transport.close()
 

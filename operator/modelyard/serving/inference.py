@@ -1,102 +1,86 @@
-"""The infer endpoint: decode, run within the deadline, encode."""
+"""The infer endpoint: decode, queue for a run, encode."""
 
 import asyncio
+import gzip
 import logging
-import time
 from functools import partial
 from typing import Final
 
-from modelyard.serving.codec import Array, BadRequestError, InferenceRequest
-from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, problem
+from modelyard.serving.answers import Answer
+from modelyard.serving.batching import Batcher, OverloadedError, Waiting
+from modelyard.serving.decoding import BadRequestError, InferenceRequest, InvalidValueError
+from modelyard.serving.messages import RETRY_LATER, TRACEPARENT, Request, Respond, Response, problem
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Model
-from modelyard.serving.session import RunError
+from modelyard.serving.runs import Outcome
 from modelyard.serving.worker import Worker
 
-INLINE_SECONDS: Final = 0.002
-"""A run up to this long holds up the event loop less than handing it to the worker would cost."""
-MAX_QUEUED: Final = 64
-"""Requests handed to the worker and not answered yet."""
-
-Answers = dict[str, Array]
+_BINARY: Final = b"application/octet-stream"
+_COMPRESS_FROM: Final = 1400
+"""Bytes: what fits into one packet does not arrive sooner for being smaller."""
+_COMPRESSION_LEVEL: Final = 1
 
 _log = logging.getLogger(__name__)
 
 
 class Inference:
-    """Answers inference requests, short runs at once and long ones through the worker.
+    """Answers the inference requests of one model.
 
     Args:
         headers: Header lines of every answer.
     """
 
-    def __init__(self, timeout_seconds: float, headers: bytes, metrics: Metrics, worker: Worker) -> None:
+    def __init__(self, model: Model, timeout_seconds: float, headers: bytes, metrics: Metrics, worker: Worker) -> None:
+        self.model = model
         self._timeout_seconds = timeout_seconds
         self._headers = headers
         self._metrics = metrics
-        self._worker = worker
+        self._batcher = Batcher(model, worker, metrics, asyncio.get_running_loop())
 
-    def answer(self, model: Model, request: Request, respond: Respond) -> None:
-        """Answer a request now, or when its run in the worker is done."""
-        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            respond(self._problem(415, "Content-Encoding: compressed requests are not supported"))
+    def answer(self, http: Request, respond: Respond) -> None:
+        """Answer a request when its run is done, or at once when it cannot be run."""
+        if http.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            respond(self._problem(415, "Content-Encoding: compressed requests are not supported", http))
             return
         try:
-            decoded = model.codec.decode(request.body, request.headers)
+            request = self.model.decoder.decode(http.body, http.headers)
+            deliver = partial(self._deliver, http, request, respond)
+            self._batcher.submit(Waiting(request, http.received, http.received + self._timeout_seconds, deliver))
         except BadRequestError as error:
-            respond(self._problem(400, str(error)))
-            return
-        deadline = request.received + self._timeout_seconds
-        if model.cost.of(decoded.rows) > INLINE_SECONDS:
-            self._queue(model, decoded, deadline, respond)
-            return
-        try:
-            respond(self._encode(model, decoded, _run(model, decoded, deadline)))
-        except (TimeoutError, RunError) as error:
-            respond(self._failure(error))
+            respond(self._bad_request(error, http))
+        except OverloadedError:
+            respond(self._problem(503, "too many requests are waiting", http, RETRY_LATER))
 
-    def _queue(self, model: Model, decoded: InferenceRequest, deadline: float, respond: Respond) -> None:
-        if self._worker.pending >= MAX_QUEUED:
-            respond(self._problem(503, "too many requests are waiting", RETRY_LATER))
-            return
-        self._metrics.in_flight += 1
-        future = self._worker.submit(partial(_run, model, decoded, deadline))
-        timer = asyncio.get_running_loop().call_later(max(0.0, deadline - time.monotonic()), future.cancel)
-        future.add_done_callback(partial(self._finish, model, decoded, timer, respond))
+    def _deliver(self, http: Request, request: InferenceRequest, respond: Respond, outcome: Outcome) -> None:
+        respond(self._success(http, request, outcome) if isinstance(outcome, Answer) else self._failure(http, outcome))
 
-    def _finish(
-        self,
-        model: Model,
-        decoded: InferenceRequest,
-        timer: asyncio.TimerHandle,
-        respond: Respond,
-        future: asyncio.Future[Answers],
-    ) -> None:
-        timer.cancel()
-        self._metrics.in_flight -= 1
-        error = TimeoutError() if future.cancelled() else future.exception()
-        respond(self._failure(error) if error else self._encode(model, decoded, future.result()))
+    def _success(self, http: Request, request: InferenceRequest, answer: Answer) -> Response:
+        self._metrics.rows += request.rows
+        encoded = self.model.encoder.encode(request.id, request.outputs, answer)
+        headers = self._headers
+        if TRACEPARENT in http.headers:
+            headers += http.trace_header()
+        if encoded.header_length is not None:
+            split = b"Inference-Header-Content-Length: %d\r\n" % encoded.header_length
+            return Response(200, encoded.body, _BINARY, headers + split)
+        response = Response(200, encoded.body, headers=headers)
+        if len(encoded.body) >= _COMPRESS_FROM and http.accepts_gzip():
+            response.body = gzip.compress(encoded.body, _COMPRESSION_LEVEL, mtime=0)
+            response.headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
+        return response
 
-    def _encode(self, model: Model, decoded: InferenceRequest, answers: Answers) -> Response:
-        self._metrics.rows += decoded.rows
-        encoded = model.codec.encode(decoded, answers)
-        if encoded.header_length is None:
-            return Response(200, encoded.body, headers=self._headers)
-        split = b"Inference-Header-Content-Length: %d\r\n" % encoded.header_length
-        return Response(200, encoded.body, b"application/octet-stream", self._headers + split)
+    def _bad_request(self, error: BadRequestError, http: Request) -> Response:
+        if isinstance(error, InvalidValueError):
+            self._metrics.invalid_values[error.feature, error.kind] += 1
+        return self._problem(400, str(error), http)
 
-    def _failure(self, error: BaseException) -> Response:
+    def _failure(self, http: Request, error: Exception) -> Response:
+        if isinstance(error, BadRequestError):
+            return self._bad_request(error, http)
         if isinstance(error, TimeoutError):
-            return self._problem(504, f"the request was not answered within {self._timeout_seconds:g} s")
-        _log.error("the model failed", exc_info=error)
-        return self._problem(500, "the model failed on this request")
+            return self._problem(504, f"the request was not answered within {self._timeout_seconds:g} s", http)
+        _log.error("the model failed", exc_info=error, extra={"trace_id": http.trace_id()})
+        return self._problem(500, "the model failed on this request", http)
 
-    def _problem(self, status: int, message: str, headers: bytes = b"") -> Response:
-        return problem(status, message, self._headers + headers)
-
-
-def _run(model: Model, decoded: InferenceRequest, deadline: float) -> Answers:
-    """Run the model, unless the deadline has passed already (TimeoutError): a run cannot be stopped."""
-    if time.monotonic() >= deadline:
-        raise TimeoutError
-    return model.session.run(decoded.inputs, decoded.rows, [output.name for output in decoded.outputs])
+    def _problem(self, status: int, message: str, http: Request, headers: bytes = b"") -> Response:
+        return problem(status, message, self._headers + http.trace_header() + headers)

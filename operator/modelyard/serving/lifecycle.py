@@ -5,9 +5,10 @@ import contextlib
 import gc
 import logging
 import signal
+import ssl
 from collections.abc import Awaitable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelyard.serving.admin import Admin
 from modelyard.serving.errors import StartError
@@ -16,9 +17,14 @@ from modelyard.serving.http import Application, Connections
 from modelyard.serving.limits import Limits
 from modelyard.serving.loader import load_model
 from modelyard.serving.metrics import Metrics
+from modelyard.serving.reload import reload_when_asked
 from modelyard.serving.service import Service
 from modelyard.serving.settings import MIB, Settings
+from modelyard.serving.tls import Tls
 from modelyard.serving.worker import Worker
+
+if TYPE_CHECKING:
+    from modelyard.serving.rpc.server import GrpcServer
 
 FINISH_SECONDS: Final = 5.0
 """What the last answers get beyond the request timeout before they are cut off."""
@@ -29,12 +35,14 @@ _ADMIN_LIMITS: Final = Limits(body_bytes=0, buffered_bytes=0, connections=64)
 _log = logging.getLogger(__name__)
 
 
-class Stop:
-    """What SIGTERM and SIGINT ask for: the first one to drain, the second one to end at once."""
+class Signals:
+    """What SIGTERM and SIGINT ask for, the first one to drain, the second one to end at once; and SIGHUP: to reload."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.asked = asyncio.Event()
         self.insisted = asyncio.Event()
+        self.reload = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
 
@@ -51,7 +59,9 @@ class Listener:
         self.port: int = server.sockets[0].getsockname()[1]
 
     @classmethod
-    async def open(cls, application: Application, limits: Limits, address: str, port: int) -> "Listener":
+    async def open(
+        cls, application: Application, limits: Limits, address: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> "Listener":
         """Listen on a port, of every address of the pod when `address` is empty.
 
         Raises:
@@ -60,7 +70,15 @@ class Listener:
         loop = asyncio.get_running_loop()
         connections = Connections(application, limits, loop)
         try:
-            server = await loop.create_server(connections, address or None, port, backlog=_BACKLOG)
+            server = await loop.create_server(
+                connections,
+                address or None,
+                port,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=limits.header_seconds if tls else None,
+                ssl_shutdown_timeout=limits.linger_seconds if tls else None,
+            )
         except OSError as error:
             raise StartError("AddressUnavailable", f"cannot listen on port {port}: {error}") from None
         return cls(server, connections)
@@ -78,31 +96,57 @@ async def serve(settings: Settings) -> None:
         StartError: The start cannot succeed.
     """
     loop = asyncio.get_running_loop()
-    stop = Stop(loop)
-    metrics, worker = Metrics(), Worker(loop)
-    service, admin = Service(settings, metrics, worker), Admin(Exposition(metrics, settings).render)
-    http = await Listener.open(service, _limits(settings), settings.address, settings.http_port)
+    signals = Signals(loop)
+    metrics, worker = Metrics(settings.objective_seconds), Worker(loop)
+    service = Service(settings, metrics, worker)
+    admin = Admin(Exposition(metrics, settings, lambda: service.model).render)
+    tls = Tls(settings.tls_dir) if settings.tls_dir else None
+    http = await Listener.open(
+        service, _limits(settings), settings.address, settings.http_port, tls.context if tls else None
+    )
     scrapes = await Listener.open(admin, _ADMIN_LIMITS, settings.address, settings.metrics_port)
-    _log.info("listening", extra={"http_port": http.port, "metrics_port": scrapes.port})
+    grpc = _open_grpc(settings, service, tls)
+    ports = {"http_port": http.port, "metrics_port": scrapes.port, "grpc_port": grpc.port if grpc else None}
+    _log.info("listening", extra=ports)
+    renewals = asyncio.ensure_future(tls.watch()) if tls else None
 
     loading = worker.submit(partial(load_model, settings))
-    if not await _done_before(stop.asked, loading):
+    if not await _done_before(signals.asked, loading):
         return
     service.serve(loading.result())
+    if grpc:
+        grpc.serve()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     _log.info("ready", extra={"model": settings.model_name, "version": settings.model_version})
+    reloads = asyncio.ensure_future(reload_when_asked(signals.reload, settings, service))
 
-    await stop.asked.wait()
+    await signals.asked.wait()
+    reloads.cancel()
     service.drain()
     http.connections.drain()
+    if grpc:
+        grpc.drain()
     _log.info("draining", extra={"seconds": settings.drain_seconds})
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.insisted.wait(), settings.drain_seconds)
-    await _done_before(stop.insisted, http.close(settings.timeout_seconds + FINISH_SECONDS))
+        await asyncio.wait_for(signals.insisted.wait(), settings.drain_seconds)
+    seconds = settings.timeout_seconds + FINISH_SECONDS
+    closing = [listener.close(seconds) for listener in (http, grpc) if listener]
+    await _done_before(signals.insisted, asyncio.gather(*closing))
     await scrapes.close(0)
+    if renewals:
+        renewals.cancel()
     _log.info("stopped")
+
+
+def _open_grpc(settings: Settings, application: Application, tls: Tls | None) -> "GrpcServer | None":
+    if settings.grpc_port is None:
+        return None
+    from modelyard.serving.rpc.server import Calls, GrpcServer  # noqa: PLC0415 - others start without the time it takes
+
+    calls = Calls(application, asyncio.get_running_loop(), settings.timeout_seconds + FINISH_SECONDS)
+    return GrpcServer.open(calls, settings, settings.grpc_port, tls)
 
 
 def _limits(settings: Settings) -> Limits:

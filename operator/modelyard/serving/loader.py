@@ -1,7 +1,9 @@
-"""From a model directory to a model that may answer: verified, checked against its examples, and warm."""
+"""From a model directory to a model that may answer: verified, checked against its examples, measured and warm."""
 
+import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -9,16 +11,23 @@ import orjson
 
 from modelyard.model import Example, Examples, InvalidModel, Signature, Tensor, agrees
 from modelyard.model.directory import load_model_directory
-from modelyard.serving.codec import Array, BadRequestError, Codec, InferenceRequest
+from modelyard.serving.answers import Answer, RunOutputs
 from modelyard.serving.cpu import thread_count
+from modelyard.serving.decoding import BadRequestError, Decoder, InferenceRequest
+from modelyard.serving.encoding import Encoder
 from modelyard.serving.errors import StartError
-from modelyard.serving.models import Model, RunCost
+from modelyard.serving.models import LoadTimes, Model, RunCost
+from modelyard.serving.runs import join_inputs, run_together
 from modelyard.serving.session import RunError, Session
 from modelyard.serving.settings import Settings
+from modelyard.serving.tensors import Array
 from modelyard.serving.verification import verify_directory
 
-_CALIBRATION_ROWS: Final = 64
-_CALIBRATION_RUNS: Final = 3
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_RUNS: Final = 3
+_LONGEST_RUN: Final = 0.005
+"""Seconds: requests that share a run wait for all of it, so it may not become long for their sake."""
+_NEAR_BEST: Final = 1.1
 
 
 def load_model(settings: Settings) -> Model:
@@ -27,7 +36,8 @@ def load_model(settings: Settings) -> Model:
     Raises:
         StartError: `DigestMismatch`, `InvalidModel` or `GoldenMismatch`.
     """
-    verify_directory(settings.model_dir, settings.model_digest)
+    digest = verify_directory(settings.model_dir, settings.model_digest)
+    begin, before = time.perf_counter(), _memory()
     try:
         directory = load_model_directory(settings.model_dir)
         signature = directory.signature
@@ -35,65 +45,110 @@ def load_model(settings: Settings) -> Model:
         requests = _decode_examples(directory.examples, signature)
     except (InvalidModel, OSError) as error:
         raise StartError("InvalidModel", str(error)) from None
-    for index, (example, request) in enumerate(zip(directory.examples.examples, requests, strict=True)):
-        _check_example(f"examples[{index}]", example, request, session, directory.examples.tolerance)
-    cost = _calibrate(requests[0].inputs, signature, session, settings.max_rows)
-    codec = Codec(settings.model_name, settings.model_version, signature, settings.max_rows)
-    return Model(signature, codec, session, cost)
+    loaded = time.perf_counter()
+    _check_examples(directory.examples, requests, session)
+    checked = time.perf_counter()
+    mergeable = _can_be_merged(signature) and _rows_are_independent(directory.examples, requests, session)
+    cost = _calibrate(requests[0], session, settings.max_rows)
+    times = LoadTimes(loaded - begin, checked - loaded, time.perf_counter() - checked, _memory() - before)
+    decoder = Decoder(signature, settings.max_rows)
+    encoder = Encoder(settings.model_name, settings.model_version, signature)
+    return Model(digest, decoder, encoder, session, cost, mergeable, times)
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _decode_examples(examples: Examples, signature: Signature) -> list[InferenceRequest]:
     """Decode the golden requests as if a client had sent them, but with any number of rows."""
     rows = max(tensor.shape[0] for example in examples.examples for tensor in example.inputs)
-    codec = Codec("", "", signature, rows)
+    decoder = Decoder(signature, rows)
     requests: list[InferenceRequest] = []
     for index, example in enumerate(examples.examples):
         body = orjson.dumps({"inputs": [tensor.model_dump() for tensor in example.inputs]})
         try:
-            requests.append(codec.decode(body, {}))
+            requests.append(decoder.decode(body, {}))
         except BadRequestError as error:
             raise InvalidModel(f"examples.json: examples[{index}].{error}") from None
     return requests
 
 
-def _check_example(where: str, example: Example, request: InferenceRequest, session: Session, tolerance: float) -> None:
-    try:
-        answers = session.run(request.inputs, request.rows, [tensor.name for tensor in example.outputs])
-    except RunError as error:
-        raise StartError("GoldenMismatch", f"{where}: the model fails: {error}") from None
-    for expected in example.outputs:
-        difference = _difference(answers[expected.name], expected, tolerance)
+def _check_examples(examples: Examples, requests: Sequence[InferenceRequest], session: Session) -> None:
+    for index, (example, request) in enumerate(zip(examples.examples, requests, strict=True)):
+        (outcome,) = run_together(session, [request])
+        if isinstance(outcome, Exception):
+            raise StartError("GoldenMismatch", f"examples[{index}]: the model fails: {outcome}")
+        difference = _difference(outcome, example, examples.tolerance)
         if difference:
-            raise StartError("GoldenMismatch", f"{where}.outputs '{expected.name}': {difference}")
+            raise StartError("GoldenMismatch", f"examples[{index}].outputs {difference}")
 
 
-def _difference(answer: Array, expected: Tensor, tolerance: float) -> str | None:
-    if answer.shape != expected.shape:
-        return f"expected the shape {list(expected.shape)}, got {list(answer.shape)}"
-    for index, (got, wanted) in enumerate(zip(answer.ravel().tolist(), expected.data, strict=True)):
+def _difference(answer: Answer, example: Example, tolerance: float) -> str | None:
+    differences = (_tensor_difference(answer.array(tensor.name), tensor, tolerance) for tensor in example.outputs)
+    return next(filter(None, differences), None)
+
+
+def _tensor_difference(array: Array, expected: Tensor, tolerance: float) -> str | None:
+    if array.shape != expected.shape:
+        return f"'{expected.name}': expected the shape {list(expected.shape)}, got {list(array.shape)}"
+    for index, (got, wanted) in enumerate(zip(array.ravel().tolist(), expected.data, strict=True)):
         if not agrees(got, wanted, tolerance):
-            return f"value {index}: expected {wanted!r}, got {got!r} (tolerance {tolerance})"
+            return f"'{expected.name}': value {index}: expected {wanted!r}, got {got!r} (tolerance {tolerance})"
     return None
 
 
-def _calibrate(inputs: Mapping[str, Array], signature: Signature, session: Session, max_rows: int) -> RunCost:
-    """Measure runs with one row and with more; this also warms the session up."""
-    many = min(_CALIBRATION_ROWS, max_rows)
-    one_row = _fastest_run(inputs, signature, session, 1)
-    many_rows = _fastest_run(inputs, signature, session, many)
-    return RunCost(one_row, max(0.0, many_rows - one_row) / max(1, many - 1))
+def _can_be_merged(signature: Signature) -> bool:
+    """Whether the shapes of the model's tensors allow that rows of several requests are joined."""
+    return all(tensor.shape[0] == -1 for tensor in (*signature.inputs, *signature.outputs)) and all(
+        -1 not in tensor.shape[1:] for tensor in signature.inputs
+    )
 
 
-def _fastest_run(inputs: Mapping[str, Array], signature: Signature, session: Session, rows: int) -> float:
+def _rows_are_independent(examples: Examples, requests: Sequence[InferenceRequest], session: Session) -> bool:
+    """Whether the golden requests, all answered by one run, get the answers that they have alone."""
+    rows = sum(request.rows for request in requests)
+    joined = join_inputs(session, [*requests, requests[0]])
+    try:
+        outputs = RunOutputs(session.run(joined, rows + requests[0].rows))
+    except RunError:
+        return False
+    begin = 0
+    for example, request in zip(examples.examples, requests, strict=True):
+        answer = Answer(outputs, begin, begin + request.rows, whole=False)
+        if _difference(answer, example, examples.tolerance):
+            return False
+        begin += request.rows
+    return all(len(array) == rows + requests[0].rows for array in outputs.arrays.values())
+
+
+def _calibrate(request: InferenceRequest, session: Session, max_rows: int) -> RunCost:
+    """Measure runs of one row and of more, until they become long; this also warms the session up."""
+    measured: dict[int, float] = {}
+    for rows in takewhile(lambda rows: rows <= max_rows, _ROWS):
+        measured[rows] = _fastest_run(request, session, rows)
+        if measured[rows] > _LONGEST_RUN:
+            break
+    best = min(seconds / rows for rows, seconds in measured.items())
+    allowed = [rows for rows, seconds in measured.items() if rows == 1 or seconds <= _LONGEST_RUN]
+    near_best = (rows for rows in allowed if measured[rows] / rows <= best * _NEAR_BEST)
+    most = max(measured)
+    further = max(0.0, measured[most] - measured[1]) / max(1, most - 1)
+    return RunCost(measured[1], further, next(near_best, max(allowed)))
+
+
+def _fastest_run(request: InferenceRequest, session: Session, rows: int) -> float:
     """Seconds of the fastest of a few runs with the first row repeated."""
+    inputs = join_inputs(session, [request])
     repeated = {
         tensor.name: np.repeat(inputs[tensor.name][:1], rows, axis=0) if tensor.shape[0] == -1 else inputs[tensor.name]
-        for tensor in signature.inputs
+        for tensor in session.signature.inputs
     }
-    outputs = [tensor.name for tensor in signature.outputs]
     fastest = float("inf")
-    for _ in range(_CALIBRATION_RUNS):
+    for _ in range(_RUNS):
         begin = time.perf_counter()
-        session.run(repeated, rows, outputs)
+        session.run(repeated, rows)
         fastest = min(fastest, time.perf_counter() - begin)
+        if fastest > _LONGEST_RUN:
+            break
     return fastest

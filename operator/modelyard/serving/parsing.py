@@ -62,11 +62,11 @@ class RequestParser:
         self.complete = False
         self.held = 0
         self._begun_in_chunk = False
-        self._reset(Receiving.NOTHING)
+        self.receiving = Receiving.NOTHING
+        self._reset()
 
-    def _reset(self, receiving: Receiving, target: bytes = b"") -> None:
-        self.receiving = receiving
-        self.target = target
+    def _reset(self) -> None:
+        self.target = b""
         self.continue_due = False
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -99,7 +99,9 @@ class RequestParser:
         if self.refusal is None:
             self.refusal = problem(status, message, headers)
             self._give_back(self._body_bytes)
-            self._reset(self.receiving, self.target)
+            target = self.target
+            self._reset()
+            self.target = target
 
     def release(self, request: Request) -> None:
         """The request has been answered: its body is no longer held."""
@@ -115,12 +117,12 @@ class RequestParser:
         self._budget.give_back(count)
 
     def _feed(self, data: bytes) -> None:
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest and not self.refusal:
             try:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
+                rest = memoryview(rest)[upgrade.args[0] :]
                 self._decline_upgrade()
             else:
                 return
@@ -145,7 +147,8 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """A request line begins."""
         self._begun_in_chunk = True
-        self._reset(Receiving.HEAD)
+        self.receiving = Receiving.HEAD
+        self._reset()
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -194,14 +197,16 @@ class RequestParser:
             Request(
                 method=self._parser.get_method(),
                 target=self.target,
-                version=self._parser.get_http_version(),
                 headers=self._headers,
                 body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
-                keep_alive=keep_alive,
                 received=time.monotonic(),
+                keep_alive=keep_alive,
+                announce_keep_alive=b"connection" in self._headers and self._parser.get_http_version() == "1.0",
             )
         )
-        self._reset(Receiving.NOTHING)
+        self.receiving = Receiving.NOTHING
+        self.target = b""
+        self._body_bytes = 0
 
     def _count_header(self, length: int) -> None:
         self._header_bytes += length

@@ -1,4 +1,4 @@
-"""The exact table of what the server answers under which path."""
+"""The exact table of what the server answers under which path; `openapi` describes the same table."""
 
 from enum import Enum
 from typing import Final
@@ -8,7 +8,7 @@ from modelyard.serving.messages import Response, problem
 
 
 class Endpoint(Enum):
-    """An endpoint of the Open Inference Protocol; the value is its label in metrics."""
+    """An endpoint; the value is its label in metrics."""
 
     LIVE = "live"
     READY = "ready"
@@ -16,6 +16,7 @@ class Endpoint(Enum):
     MODEL_METADATA = "model_metadata"
     MODEL_READY = "model_ready"
     INFER = "infer"
+    OPENAPI = "openapi"
 
     def allows(self, method: bytes) -> bool:
         """Whether the endpoint takes this HTTP method."""
@@ -23,12 +24,20 @@ class Endpoint(Enum):
 
 
 _SERVER: Final = {
-    b"/v2": Endpoint.SERVER_METADATA,
-    b"/v2/": Endpoint.SERVER_METADATA,
-    b"/v2/health/live": Endpoint.LIVE,
-    b"/v2/health/ready": Endpoint.READY,
+    "/v2": Endpoint.SERVER_METADATA,
+    "/v2/": Endpoint.SERVER_METADATA,
+    "/v2/health/live": Endpoint.LIVE,
+    "/v2/health/ready": Endpoint.READY,
+    "/openapi.json": Endpoint.OPENAPI,
 }
-_MODEL: Final = {b"": Endpoint.MODEL_METADATA, b"/ready": Endpoint.MODEL_READY, b"/infer": Endpoint.INFER}
+_MODEL: Final = {"": Endpoint.MODEL_METADATA, "/ready": Endpoint.MODEL_READY, "/infer": Endpoint.INFER}
+
+
+def paths(model: str, version: str) -> dict[str, Endpoint]:
+    """Return the endpoint of every path of a server with one version of one model."""
+    base = f"/v2/models/{model}"
+    bases = (base, f"{base}/versions/{version}")
+    return _SERVER | {prefix + suffix: endpoint for prefix in bases for suffix, endpoint in _MODEL.items()}
 
 
 class Routes:
@@ -36,11 +45,7 @@ class Routes:
 
     def __init__(self, model: str, version: str) -> None:
         self._model, self._version = model, version
-        base = b"/v2/models/" + model.encode()
-        versioned = base + b"/versions/" + version.encode()
-        self._table = _SERVER | {
-            prefix + suffix: endpoint for prefix in (base, versioned) for suffix, endpoint in _MODEL.items()
-        }
+        self._table = {path.encode(): endpoint for path, endpoint in paths(model, version).items()}
 
     def find(self, target: bytes) -> Endpoint | None:
         """Return the endpoint of a request target; the query and, in a proxy's form, the host are ignored."""
@@ -57,7 +62,7 @@ class Routes:
     def _missing(self, path: bytes) -> str:
         if path.startswith(b"/v2/models/"):
             return f"not found: the only model here is '{self._model}', version '{self._version}'"
-        return "not found: the endpoints are those of the Open Inference Protocol, under /v2"
+        return "not found: the endpoints are those of the Open Inference Protocol, under /v2, and /openapi.json"
 
 
 def _path(target: bytes) -> bytes:

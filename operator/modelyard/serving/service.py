@@ -10,6 +10,7 @@ from modelyard.serving.inference import Inference
 from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, json_response, problem
 from modelyard.serving.metrics import OTHER, Metrics
 from modelyard.serving.models import Model
+from modelyard.serving.openapi import api_document
 from modelyard.serving.routes import Endpoint, Routes
 from modelyard.serving.settings import Settings
 from modelyard.serving.worker import Worker
@@ -23,18 +24,28 @@ class Service(Application):
 
     def __init__(self, settings: Settings, metrics: Metrics, worker: Worker) -> None:
         self._name, self._version = settings.model_name, settings.model_version
+        self._max_rows = settings.max_rows
         self._stuck_seconds = settings.timeout_seconds + STUCK_SECONDS
         self._metrics = metrics
         self._worker = worker
         self._routes = Routes(self._name, self._version)
         self._headers = f"X-Modelyard-Model: {self._name}/{self._version}\r\n".encode()
-        self._inference = Inference(settings.timeout_seconds, self._headers, metrics, worker)
-        self._model: Model | None = None
+        self._timeout_seconds = settings.timeout_seconds
+        self._inference: Inference | None = None
+        self._api: Response | None = None
         self._draining = False
 
+    @property
+    def model(self) -> Model | None:
+        """The model that answers now."""
+        return None if self._inference is None else self._inference.model
+
     def serve(self, model: Model) -> None:
-        """From now on answer with this model."""
-        self._model = model
+        """From now on answer with this model. Requests that wait for the one before get its answers."""
+        if self._inference is not None:
+            self._metrics.swaps += 1
+        self._inference = Inference(model, self._timeout_seconds, self._headers, self._metrics, self._worker)
+        self._api = None
 
     def drain(self) -> None:
         """From now on say that the server is not ready, but go on answering."""
@@ -53,16 +64,16 @@ class Service(Application):
             respond(self._routes.refuse(endpoint, request.target))
         elif endpoint is not Endpoint.INFER:
             respond(self._describe(endpoint))
-        elif self._model is None:
+        elif self._inference is None:
             respond(_loading())
         else:
-            self._inference.answer(self._model, request, respond)
+            self._inference.answer(request, respond)
 
     def _describe(self, endpoint: Endpoint) -> Response:
-        ready = self._model is not None and not self._draining
+        ready = self.model is not None and not self._draining
         match endpoint:
             case Endpoint.LIVE:
-                live = self._model is None or self._worker.running_seconds() < self._stuck_seconds
+                live = self.model is None or self._worker.running_seconds() < self._stuck_seconds
                 return json_response({"live": live}, 200 if live else 503)
             case Endpoint.READY:
                 return json_response({"ready": ready}, 200 if ready else 503)
@@ -70,21 +81,31 @@ class Service(Application):
                 return json_response({"name": self._name, "ready": ready}, 200 if ready else 503)
             case Endpoint.MODEL_METADATA:
                 return self._describe_model()
+            case Endpoint.OPENAPI:
+                return self._describe_api()
             case _:
                 return json_response(
                     {"name": "modelyard", "version": __version__, "extensions": ["binary_tensor_data"]}
                 )
 
     def _describe_model(self) -> Response:
-        if self._model is None:
+        if self.model is None:
             return _loading()
-        signature = self._model.signature
+        signature = self.model.signature
         tensors = {
             key: [{"name": t.name, "datatype": t.datatype, "shape": t.shape} for t in tensors]
             for key, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs))
         }
         identity = {"name": self._name, "versions": [self._version], "platform": "onnxruntime_onnx"}
         return json_response(identity | tensors, headers=self._headers)
+
+    def _describe_api(self) -> Response:
+        if self.model is None:
+            return _loading()
+        if self._api is None:
+            document = api_document(self._name, self._version, self.model.signature, self._max_rows)
+            self._api = json_response(document, headers=self._headers)
+        return self._api
 
 
 def _loading() -> Response:

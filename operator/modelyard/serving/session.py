@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from modelyard.model import Datatype, InvalidModel, OutputTensor, Signature
-from modelyard.serving.codec import DTYPES, Array
+from modelyard.serving.tensors import DTYPES, Array
 
 _ORT_ERRORS_ONLY: Final = 3
 _ORT_TYPES: Final = {
@@ -33,7 +33,11 @@ class RunError(RuntimeError):
 
 
 class Session:
-    """Runs one model; thread-safe."""
+    """Runs one model; thread-safe.
+
+    Attributes:
+        signature: What the model takes and gives.
+    """
 
     def __init__(self, file: Path, signature: Signature, threads: int) -> None:
         """Load the model.
@@ -55,18 +59,19 @@ class Session:
         _check_tensors(
             "output", self._session.get_outputs(), {t.name: (t.datatype, t.shape) for t in signature.outputs}
         )
-        self._outputs = {tensor.name: tensor for tensor in signature.outputs}
+        self.signature = signature
+        self._outputs = [tensor.name for tensor in signature.outputs]
 
-    def run(self, inputs: Mapping[str, Array], rows: int, outputs: Sequence[str]) -> dict[str, Array]:
-        """Run the model on validated inputs.
+    def run(self, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        """Run the model on validated inputs and return all outputs.
 
         Raises:
             RunError: ONNX Runtime failed; the message is for the log.
         """
         if rows == 0:
-            return {name: _empty(self._outputs[name]) for name in outputs}
+            return {tensor.name: _empty(tensor) for tensor in self.signature.outputs}
         try:
-            return dict(zip(outputs, self._session.run(list(outputs), inputs), strict=True))
+            return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
         except Exception as error:  # noqa: BLE001 - as above
             raise RunError(str(error)) from None
 

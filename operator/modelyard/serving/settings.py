@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 MIB: Final = 1024 * 1024
 TRACKS: Final = ("stable", "canary", "shadow")
+DEVICES: Final = ("cpu", "cuda")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
@@ -23,14 +24,22 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The server's settings; times in seconds. An empty `address` means every address of the pod."""
+    """The server's settings; times in seconds. An empty `address` means every address of the pod.
+
+    Attributes:
+        model_digest: None = whatever the directory holds.
+        objective_seconds: Within which requests should be answered; None = not said.
+        grpc_port: None = no gRPC.
+        tls_dir: Folder with `tls.crt` and `tls.key`; None = no TLS.
+    """
 
     model_dir: Path
     model_name: str
     model_version: str
-    model_digest: str
+    model_digest: str | None
     deployment: str
     track: str
+    objective_seconds: float | None
     timeout_seconds: float
     max_request_bytes: int
     max_rows: int
@@ -38,6 +47,9 @@ class Settings:
     address: str
     http_port: int
     metrics_port: int
+    grpc_port: int | None
+    tls_dir: Path | None
+    device: str
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -51,9 +63,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         model_dir=Path(reader.text("MODELYARD_MODEL_DIR", default="/modelyard/model")),
         model_name=reader.matching("MODELYARD_MODEL_NAME", _NAME, "letters, digits, '.', '_' and '-'"),
         model_version=reader.matching("MODELYARD_MODEL_VERSION", _VERSION, "a whole number from 1"),
-        model_digest=reader.matching("MODELYARD_MODEL_DIGEST", _DIGEST, "'sha256:' and 64 hexadecimal digits"),
+        model_digest=reader.matching(
+            "MODELYARD_MODEL_DIGEST", _DIGEST, "'sha256:' and 64 hexadecimal digits", default=""
+        )
+        or None,
         deployment=reader.matching("MODELYARD_DEPLOYMENT", _NAME, "letters, digits, '.', '_' and '-'"),
         track=reader.one_of("MODELYARD_TRACK", TRACKS, default="stable"),
+        objective_seconds=reader.number("MODELYARD_OBJECTIVE_SECONDS", float, (0.0001, 3600), default=None),
         timeout_seconds=reader.number("MODELYARD_TIMEOUT_SECONDS", float, (0.001, 3600), default=10.0),
         max_request_bytes=reader.number("MODELYARD_MAX_REQUEST_BYTES", int, (1024, 1024 * MIB), default=16 * MIB),
         max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 10_000_000), default=65536),
@@ -61,6 +77,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         address=reader.matching("MODELYARD_ADDRESS", _ADDRESS, "an IP address, or empty for all", default=""),
         http_port=reader.number("MODELYARD_HTTP_PORT", int, (0, 65535), default=8080),
         metrics_port=reader.number("MODELYARD_METRICS_PORT", int, (0, 65535), default=8081),
+        grpc_port=reader.number("MODELYARD_GRPC_PORT", int, (0, 65535), default=None),
+        tls_dir=Path(environment["MODELYARD_TLS_DIR"]) if environment.get("MODELYARD_TLS_DIR") else None,
+        device=reader.one_of("MODELYARD_DEVICE", DEVICES, default="cpu"),
     )
     if reader.problems:
         raise SettingsError("; ".join(reader.problems))

@@ -21,8 +21,8 @@ def directory_digest(folder: Path) -> str:
     return Manifest.of(entries).digest
 
 
-def verify_directory(folder: Path, digest: str) -> None:
-    """Check that a folder is the tree with this digest.
+def verify_directory(folder: Path, digest: str | None) -> str:
+    """Check that a folder is the tree with this digest, where one is wanted, and return its digest.
 
     Raises:
         StartError: It is not.
@@ -31,8 +31,9 @@ def verify_directory(folder: Path, digest: str) -> None:
         found = directory_digest(folder)
     except (StorageError, OSError) as error:
         raise StartError("DigestMismatch", f"the model directory {folder} cannot be verified: {error}") from None
-    if found != digest:
+    if digest is not None and found != digest:
         raise StartError("DigestMismatch", f"the model directory {folder} has the digest {found}, not {digest}")
+    return found
 
 
 def _sha256(folder: Path, path: str) -> str:

@@ -1,5 +1,6 @@
 """What the service answers when no model answers: while loading, and with a worker that is stuck."""
 
+import asyncio
 from typing import cast
 
 import orjson
@@ -39,9 +40,13 @@ def service_with(worker_seconds: float = 0.0) -> Service:
 
 def ask(asked: Service, target: bytes, method: bytes = b"GET") -> Response:
     answers: list[Response] = []
-    asked.answer(Request(method, target, "1.1", {}, b"", keep_alive=True, received=0.0), answers.append)
+    asked.answer(Request(method, target, {}, b"", received=0.0), answers.append)
     assert len(answers) == 1
     return answers[0]
+
+
+async def _serve(service: Service, model: Model) -> None:
+    service.serve(model)
 
 
 def test_service_without_a_model_is_live_and_not_ready() -> None:
@@ -62,7 +67,8 @@ def test_service_without_a_model_asks_to_come_again(method: bytes, target: bytes
 @pytest.mark.parametrize(("seconds", "status"), [(0, 200), (10 + STUCK_SECONDS - 1, 200), (10 + STUCK_SECONDS, 503)])
 def test_service_is_live_until_a_run_is_stuck(seconds: float, status: int) -> None:
     loaded = service_with(seconds)
-    loaded.serve(cast("Model", object()))
+    with asyncio.Runner() as runner:
+        runner.run(_serve(loaded, cast("Model", object())))
     assert ask(loaded, b"/v2/health/live").status == status
 
 

@@ -7,9 +7,9 @@ from modelyard.serving.settings import SettingsError, read_settings
 REQUIRED = {
     "MODELYARD_MODEL_NAME": "flight-delay",
     "MODELYARD_MODEL_VERSION": "7",
-    "MODELYARD_MODEL_DIGEST": "sha256:" + "0a" * 32,
     "MODELYARD_DEPLOYMENT": "flights",
 }
+DIGEST = "sha256:" + "0a" * 32
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -17,6 +17,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.model_dir == Path("/modelyard/model")
     assert (settings.http_port, settings.metrics_port, settings.address) == (8080, 8081, "")
     assert settings.track == "stable"
+    assert (settings.model_digest, settings.objective_seconds) == (None, None)
     assert (settings.max_request_bytes, settings.max_rows) == (16 * 1024 * 1024, 65536)
     assert (settings.timeout_seconds, settings.drain_seconds) == (10, 10)
 
@@ -26,6 +27,8 @@ def test_everything_can_be_set() -> None:
         REQUIRED
         | {
             "MODELYARD_MODEL_DIR": "/m",
+            "MODELYARD_MODEL_DIGEST": DIGEST,
+            "MODELYARD_OBJECTIVE_SECONDS": "0.05",
             "MODELYARD_TRACK": "canary",
             "MODELYARD_TIMEOUT_SECONDS": "2.5",
             "MODELYARD_MAX_REQUEST_BYTES": "2048",
@@ -37,6 +40,7 @@ def test_everything_can_be_set() -> None:
         }
     )
     assert (settings.model_dir, settings.track, settings.address) == (Path("/m"), "canary", "::1")
+    assert (settings.model_digest, settings.objective_seconds) == (DIGEST, 0.05)
     assert (settings.timeout_seconds, settings.max_request_bytes, settings.max_rows) == (2.5, 2048, 5)
     assert (settings.drain_seconds, settings.http_port, settings.metrics_port) == (0, 1, 2)
 

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard.serving.cpu import thread_count
 from modelyard.serving.logs import JsonFormatter
-from modelyard.serving.metrics import BUCKETS, Histogram, outcome
+from modelyard.serving.metrics import SECONDS, Histogram, Metrics, outcome
 from modelyard.serving.models import RunCost
 from modelyard.serving.termination import MAX_BYTES, termination_message
 
@@ -34,10 +34,10 @@ def test_threads_are_the_whole_cpus_of_the_limit(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "bucket"), [(0, 0), (0.0005, 0), (0.00051, 1), (0.01, 4), (10, 13), (10.1, len(BUCKETS))]
+    ("seconds", "bucket"), [(0, 0), (0.0005, 0), (0.00051, 1), (0.01, 4), (10, 13), (10.1, len(SECONDS))]
 )
 def test_histogram_counts_a_duration_in_the_first_bucket_that_holds_it(seconds: float, bucket: int) -> None:
-    histogram = Histogram()
+    histogram = Histogram(SECONDS)
     histogram.add(seconds)
     assert histogram.counts.index(1) == bucket
     assert sum(histogram.counts) == 1
@@ -50,6 +50,11 @@ def test_histogram_counts_a_duration_in_the_first_bucket_that_holds_it(seconds: 
 )
 def test_outcome_is_the_class_of_the_status(status: int, name: str) -> None:
     assert outcome(status) == name
+
+
+def test_objective_is_a_bucket_of_the_durations() -> None:
+    assert 0.03 in Metrics(0.03).durations["ok"].bounds
+    assert list(Metrics(0.05).durations["ok"].bounds) == list(SECONDS)
 
 
 def test_run_cost_grows_with_the_rows() -> None:

@@ -1,37 +1,21 @@
-"""Open Inference Protocol V2 bodies to tensors and back, as JSON and with the binary tensor extension; no I/O."""
+"""Open Inference Protocol V2 bodies to tensors, as JSON and with the binary tensor extension; no I/O."""
 
 import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from types import NoneType
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from modelyard.model import Datatype, InputTensor, Signature
+from modelyard.serving.plain import PlainReader, json_types
+from modelyard.serving.tensors import DTYPES, Array, Column
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-DTYPES: Final[Mapping[Datatype, np.dtype[Any]]] = {
-    Datatype.BOOL: np.dtype(np.bool_),
-    Datatype.UINT8: np.dtype("<u1"),
-    Datatype.UINT16: np.dtype("<u2"),
-    Datatype.UINT32: np.dtype("<u4"),
-    Datatype.UINT64: np.dtype("<u8"),
-    Datatype.INT8: np.dtype("<i1"),
-    Datatype.INT16: np.dtype("<i2"),
-    Datatype.INT32: np.dtype("<i4"),
-    Datatype.INT64: np.dtype("<i8"),
-    Datatype.FP16: np.dtype("<f2"),
-    Datatype.FP32: np.dtype("<f4"),
-    Datatype.FP64: np.dtype("<f8"),
-    Datatype.BYTES: np.dtype(object),
-}
 # They would change what the answer is, so leaving them unheard would be a wrong answer.
 _UNSUPPORTED_PARAMETERS: Final = ("classification", "shared_memory_region")
 _LENGTH: Final = struct.Struct("<I")
@@ -41,7 +25,21 @@ class BadRequestError(ValueError):
     """A request that breaks the protocol or the model's signature; the message names the field and what is allowed."""
 
 
-@dataclass(slots=True)
+class InvalidValueError(BadRequestError):
+    """A value that an input does not take.
+
+    Attributes:
+        feature: The input's name.
+        kind: `wrong_type`, `out_of_range` or `missing`.
+    """
+
+    def __init__(self, message: str, feature: str, kind: str) -> None:
+        super().__init__(message)
+        self.feature = feature
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
 class RequestedOutput:
     """One output that the client wants, and whether as binary data."""
 
@@ -58,27 +56,20 @@ class InferenceRequest:
     """
 
     id: str | None
-    inputs: dict[str, Array]
+    inputs: Mapping[str, Column]
     rows: int
-    outputs: list[RequestedOutput]
+    outputs: Sequence[RequestedOutput]
 
 
-@dataclass(slots=True)
-class Encoded:
-    """A response body; `header_length` is the length of its JSON part when binary data follows it."""
+class Decoder:
+    """Decodes requests for one model; not thread-safe."""
 
-    body: bytes
-    header_length: int | None
-
-
-class Codec:
-    """Decodes and encodes for one model."""
-
-    def __init__(self, name: str, version: str, signature: Signature, max_rows: int) -> None:
-        self._identity = {"model_name": name, "model_version": version}
+    def __init__(self, signature: Signature, max_rows: int) -> None:
         self._inputs = {tensor.name: tensor for tensor in signature.inputs}
         self._outputs = {tensor.name: tensor.datatype for tensor in signature.outputs}
         self._max_rows = max_rows
+        self._plain = PlainReader(signature, max_rows)
+        self._all_outputs = tuple(RequestedOutput(name, binary=False) for name in self._outputs)
 
     def decode(self, body: bytes, headers: Mapping[bytes, bytes]) -> InferenceRequest:
         """Decode and validate a request.
@@ -90,10 +81,15 @@ class Codec:
         Raises:
             BadRequestError: The request cannot be answered.
         """
-        document, binary = _split(body, headers.get(HEADER_LENGTH))
+        header_length = headers.get(HEADER_LENGTH)
+        if header_length is None and (numbers := self._plain.read_numbers(body)) is not None:
+            return InferenceRequest(*numbers, self._all_outputs)
+        document, binary = _split(body, header_length)
         identifier = document.get("id")
         if not isinstance(identifier, str | None):
             raise BadRequestError("id: must be a string")
+        if header_length is None and (plain := self._plain.read(document)) is not None:
+            return InferenceRequest(identifier, *plain, self._all_outputs)
         inputs, rows = self._decode_inputs(document.get("inputs"), _Reader(binary))
         return InferenceRequest(identifier, inputs, rows, self._decode_outputs(document))
 
@@ -139,13 +135,13 @@ class Codec:
             )
         return rows
 
-    def _decode_outputs(self, document: Mapping[str, Any]) -> list[RequestedOutput]:
+    def _decode_outputs(self, document: Mapping[str, Any]) -> Sequence[RequestedOutput]:
         default = _flag(document, "binary_data_output", "parameters") or False
         entries = document.get("outputs")
         if not isinstance(entries, list | None):
             raise BadRequestError("outputs: must be a list")
         if not entries:
-            return [RequestedOutput(name, default) for name in self._outputs]
+            return [RequestedOutput(name, default) for name in self._outputs] if default else self._all_outputs
         requested: dict[str, RequestedOutput] = {}
         for index, entry in enumerate(entries):
             where = f"outputs[{index}]"
@@ -157,27 +153,6 @@ class Codec:
             binary = _flag(entry, "binary_data", f"{where}.parameters")
             requested[name] = RequestedOutput(name, default if binary is None else binary)
         return list(requested.values())
-
-    def encode(self, request: InferenceRequest, answers: Mapping[str, Array]) -> Encoded:
-        """Encode the outputs that `request` asks for. NaN and infinities have no JSON form and become null."""
-        outputs: list[dict[str, Any]] = []
-        raw: list[bytes] = []
-        for wanted in request.outputs:
-            array = answers[wanted.name]
-            output: dict[str, Any] = {
-                "name": wanted.name,
-                "datatype": self._outputs[wanted.name],
-                "shape": array.shape,
-            }
-            if wanted.binary:
-                raw.append(_to_bytes(array))
-                output["parameters"] = {"binary_data_size": len(raw[-1])}
-            else:
-                output["data"] = array.ravel().tolist() if array.dtype == object else array.ravel()
-            outputs.append(output)
-        identity = self._identity if request.id is None else {**self._identity, "id": request.id}
-        header = orjson.dumps({**identity, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Encoded(b"".join((header, *raw)), len(header)) if raw else Encoded(header, None)
 
 
 class _Reader:
@@ -271,16 +246,21 @@ def _from_json(data: object, tensor: InputTensor, shape: list[int], where: str) 
     flat = _flatten(data, shape, where)
     if len(flat) != math.prod(shape):
         raise BadRequestError(f"{where}: shape {shape} takes {math.prod(shape)} values, got {len(flat)}")
-    allowed = _json_types(tensor)
+    allowed = json_types(tensor)
     if not allowed.issuperset(map(type, flat)):
         index, value = next((i, value) for i, value in enumerate(flat) if type(value) not in allowed)
-        raise BadRequestError(f"{where}[{index}]: must be {_described(tensor)}, got {_shown(value)}")
+        kind = "missing" if value is None else "wrong_type"
+        raise InvalidValueError(
+            f"{where}[{index}]: must be {_described(tensor)}, got {_shown(value)}", tensor.name, kind
+        )
     dtype = DTYPES[tensor.datatype]
     try:
         with np.errstate(over="ignore"):
             return np.array(flat, dtype=dtype)
     except OverflowError:
-        raise BadRequestError(f"{where}: has a number outside the range of '{tensor.datatype}'") from None
+        raise InvalidValueError(
+            f"{where}: has a number outside the range of '{tensor.datatype}'", tensor.name, "out_of_range"
+        ) from None
 
 
 def _flatten(data: list[Any], shape: list[int], where: str) -> list[Any]:
@@ -294,16 +274,6 @@ def _flatten(data: list[Any], shape: list[int], where: str) -> list[Any]:
             raise BadRequestError(f"{where}: must be nested as shape {shape} says, or flat")
         data = list(chain.from_iterable(data))
     return data
-
-
-def _json_types(tensor: InputTensor) -> frozenset[type]:
-    if tensor.datatype is Datatype.BYTES:
-        return frozenset({str})
-    if tensor.datatype is Datatype.BOOL:
-        return frozenset({bool})
-    if tensor.datatype.is_integer:
-        return frozenset({int})
-    return frozenset({int, float, NoneType} if tensor.nullable else {int, float})
 
 
 def _described(tensor: InputTensor) -> str:
@@ -350,18 +320,18 @@ def _strings(data: memoryview, count: int, where: str) -> Array:
 
 
 def _check_finite(array: Array, tensor: InputTensor, where: str) -> None:
+    if math.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+        return  # a sum is finite only if all that went into it is
     allowed = ~np.isinf(array) if tensor.nullable else np.isfinite(array)
     if not allowed.all():
         index = int(np.argmin(allowed))
-        missing = " (the input is not nullable)" if np.isnan(array[index]) else ""
-        raise BadRequestError(f"{where}: value {index} is not a finite '{tensor.datatype}'{missing}")
-
-
-def _to_bytes(array: Array) -> bytes:
-    if array.dtype != object:
-        return array.tobytes()
-    encoded = [value.encode() for value in array.ravel().tolist()]
-    return b"".join(chain.from_iterable((_LENGTH.pack(len(value)), value) for value in encoded))
+        missing = bool(np.isnan(array.flat[index]))
+        raise InvalidValueError(
+            f"{where}: value {index} is not a finite '{tensor.datatype}'"
+            + (" (the input is not nullable)" if missing else ""),
+            tensor.name,
+            "missing" if missing else "out_of_range",
+        )
 
 
 def _names(names: Mapping[str, object] | Sequence[str]) -> str:

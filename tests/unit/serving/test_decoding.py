@@ -8,25 +8,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.model import Datatype, InputTensor, Kind, OutputTensor, Signature, Task
-from modelyard.serving.codec import DTYPES, HEADER_LENGTH, BadRequestError, Codec, Encoded, RequestedOutput
+from modelyard.serving.answers import Answer, RunOutputs
+from modelyard.serving.decoding import HEADER_LENGTH, BadRequestError, Decoder, InferenceRequest, RequestedOutput
+from modelyard.serving.encoding import Encoded, Encoder
+from modelyard.serving.runs import join_column
+from modelyard.serving.tensors import DTYPES, Array
 
 NUMBERS = [datatype for datatype in Datatype if datatype is not Datatype.BYTES]
 
 
-def codec_for(
-    datatype: Datatype, shape: tuple[int, ...] = (-1, 2), *, nullable: bool = False, max_rows: int = 100
-) -> Codec:
+def signature_of(datatype: Datatype, shape: tuple[int, ...] = (-1, 2), *, nullable: bool = False) -> Signature:
     kind = Kind.CATEGORICAL if datatype is Datatype.BYTES else Kind.NUMERIC
-    return Codec(
-        "m",
-        "1",
-        Signature(
-            task=Task.OTHER,
-            inputs=(InputTensor(name="x", datatype=datatype, shape=shape, kind=kind, nullable=nullable),),
-            outputs=(OutputTensor(name="y", datatype=datatype, shape=shape),),
-        ),
-        max_rows,
+    return Signature(
+        task=Task.OTHER,
+        inputs=(InputTensor(name="x", datatype=datatype, shape=shape, kind=kind, nullable=nullable),),
+        outputs=(OutputTensor(name="y", datatype=datatype, shape=shape),),
     )
+
+
+def decoder_for(
+    datatype: Datatype, shape: tuple[int, ...] = (-1, 2), *, nullable: bool = False, max_rows: int = 100
+) -> Decoder:
+    return Decoder(signature_of(datatype, shape, nullable=nullable), max_rows)
+
+
+def input_of(decoded: InferenceRequest, datatype: Datatype, *, nullable: bool = False) -> Array:
+    return join_column([decoded.inputs["x"]], signature_of(datatype, nullable=nullable).inputs[0])
+
+
+def encode(datatype: Datatype, array: Array, wanted: RequestedOutput, identifier: str | None = None) -> Encoded:
+    answer = Answer(RunOutputs({"y": array}), 0, len(array), whole=True)
+    return Encoder("m", "1", signature_of(datatype)).encode(identifier, [wanted], answer)
 
 
 def request(datatype: Datatype, shape: list[int], data: Any) -> bytes:
@@ -73,24 +85,19 @@ def test_every_tensor_comes_back_as_it_was_sent(tensor: tuple[Datatype, np.ndarr
     datatype, array = tensor
     if datatype is Datatype.FP16:
         binary = True
-    codec = codec_for(datatype)
-    sent = (
-        codec.decode(request(datatype, [0, 2], []), {})
-        if datatype is not Datatype.FP16
-        else codec.decode(*binary_request(datatype, [0, 2], b""))
-    )
-    sent.outputs = [RequestedOutput("y", binary)]
-    received = codec.decode(*as_request(codec.encode(sent, {"y": array})))
-    assert received.rows == len(array)
-    assert received.inputs["x"].dtype == array.dtype
-    assert received.inputs["x"].tolist() == array.tolist()
+    sent = encode(datatype, array, RequestedOutput("y", binary), "7")
+    received = decoder_for(datatype).decode(*as_request(sent))
+    values = input_of(received, datatype)
+    assert (received.rows, received.id) == (len(array), "7")
+    assert values.dtype == array.dtype
+    assert values.tolist() == array.tolist()
 
 
 @given(st.binary(max_size=200), st.one_of(st.none(), st.binary(max_size=5)))
 def test_no_bytes_break_the_decoder(body: bytes, length: bytes | None) -> None:
     headers = {} if length is None else {HEADER_LENGTH: length}
     with pytest.raises(BadRequestError):
-        codec_for(Datatype.FP32).decode(body, headers)
+        decoder_for(Datatype.FP32).decode(body, headers)
 
 
 _json = st.recursive(
@@ -109,11 +116,11 @@ def test_no_document_breaks_the_decoder(datatype: Datatype, fields: dict[str, An
     tensor = {"name": "x", "datatype": datatype, "shape": [1, 2], "data": [1, 2], **fields}
     body = orjson.dumps({"inputs": [tensor], "outputs": outputs})
     try:
-        decoded = codec_for(datatype).decode(body, {})
+        decoded = decoder_for(datatype).decode(body, {})
     except BadRequestError as error:
         assert str(error)  # noqa: PT017 - either is right, and a refusal says something
     else:
-        assert decoded.inputs["x"].shape == (1, 2)
+        assert input_of(decoded, datatype).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -134,22 +141,22 @@ def test_no_document_breaks_the_decoder(datatype: Datatype, fields: dict[str, An
 )
 def test_value_that_is_no_value_of_the_datatype_is_named(datatype: Datatype, data: Any, message: str) -> None:
     with pytest.raises(BadRequestError) as refused:
-        codec_for(datatype).decode(request(datatype, [1, 2], data), {})
+        decoder_for(datatype).decode(request(datatype, [1, 2], data), {})
     assert message in str(refused.value)
 
 
 def test_missing_number_is_nan_where_nullable_in_json_and_in_binary() -> None:
-    codec = codec_for(Datatype.FP32, nullable=True)
+    decoder = decoder_for(Datatype.FP32, nullable=True)
     raw = np.array([[math.nan, 1]], dtype=np.float32).tobytes()
     for body, headers in ((request(Datatype.FP32, [1, 2], [None, 1]), {}), binary_request(Datatype.FP32, [1, 2], raw)):
-        assert np.isnan(codec.decode(body, headers).inputs["x"]).tolist() == [[True, False]]
+        assert np.isnan(input_of(decoder.decode(body, headers), Datatype.FP32)).tolist() == [[True, False]]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_binary_value_that_is_not_finite_is_refused(value: float) -> None:
     raw = np.array([[1, value]], dtype=np.float32).tobytes()
     with pytest.raises(BadRequestError, match="value 1 is not a finite 'FP32'"):
-        codec_for(Datatype.FP32).decode(*binary_request(Datatype.FP32, [1, 2], raw))
+        decoder_for(Datatype.FP32).decode(*binary_request(Datatype.FP32, [1, 2], raw))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +174,7 @@ def test_binary_value_that_is_not_finite_is_refused(value: float) -> None:
 )
 def test_binary_data_of_the_wrong_length_or_content_is_refused(datatype: Datatype, raw: bytes, message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
-        codec_for(datatype).decode(*binary_request(datatype, [1, 2], raw))
+        decoder_for(datatype).decode(*binary_request(datatype, [1, 2], raw))
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, True, "8", 2**62])
@@ -175,11 +182,12 @@ def test_binary_data_size_that_is_no_size_is_refused(size: Any) -> None:
     body = orjson.loads(request(Datatype.FP32, [1, 2], None))
     body["inputs"][0]["parameters"] = {"binary_data_size": size}
     with pytest.raises(BadRequestError):
-        codec_for(Datatype.FP32).decode(orjson.dumps(body), {})
+        decoder_for(Datatype.FP32).decode(orjson.dumps(body), {})
 
 
 def test_binary_bool_is_read_as_true_for_any_byte_but_zero() -> None:
-    array = codec_for(Datatype.BOOL).decode(*binary_request(Datatype.BOOL, [1, 2], b"\x00\x05")).inputs["x"]
+    array = decoder_for(Datatype.BOOL).decode(*binary_request(Datatype.BOOL, [1, 2], b"\x00\x05")).inputs["x"]
+    assert isinstance(array, np.ndarray)
     assert (array.dtype, array.tolist()) == (np.dtype(np.bool_), [[False, True]])
 
 
@@ -188,27 +196,28 @@ def test_unaligned_binary_data_becomes_an_aligned_array() -> None:
         body, headers = binary_request(Datatype.FP64, [1, 2], np.array([1.0, 2.0]).tobytes())
         length = int(headers[HEADER_LENGTH])
         padded = body[:length] + b" " * padding + body[length:]
-        array = codec_for(Datatype.FP64).decode(padded, {HEADER_LENGTH: b"%d" % (length + padding)}).inputs["x"]
+        array = decoder_for(Datatype.FP64).decode(padded, {HEADER_LENGTH: b"%d" % (length + padding)}).inputs["x"]
+        assert isinstance(array, np.ndarray)
         assert array.flags.aligned
         assert array.tolist() == [[1.0, 2.0]]
 
 
 def test_fixed_first_dimension_is_no_batch() -> None:
-    codec = codec_for(Datatype.FP32, (3, 2), max_rows=1)
-    assert codec.decode(request(Datatype.FP32, [3, 2], [0] * 6), {}).rows == 1
+    decoder = decoder_for(Datatype.FP32, (3, 2), max_rows=1)
+    assert decoder.decode(request(Datatype.FP32, [3, 2], [0] * 6), {}).rows == 1
     with pytest.raises(BadRequestError, match=r"must be \[3, 2\]"):
-        codec.decode(request(Datatype.FP32, [1, 2], [0] * 2), {})
+        decoder.decode(request(Datatype.FP32, [1, 2], [0] * 2), {})
 
 
 def test_rows_are_bounded_before_the_data_is_looked_at() -> None:
     with pytest.raises(BadRequestError, match="at most 100 rows are allowed, got 101"):
-        codec_for(Datatype.FP32).decode(request(Datatype.FP32, [101, 2], ["junk"]), {})
+        decoder_for(Datatype.FP32).decode(request(Datatype.FP32, [101, 2], ["junk"]), {})
 
 
 def test_shape_of_any_size_costs_nothing_before_it_is_refused() -> None:
     body = request(Datatype.FP32, [1, 2**62], [1])
     with pytest.raises(BadRequestError, match="takes 4611686018427387904 values, got 1"):
-        codec_for(Datatype.FP32, (-1, -1)).decode(body, {})
+        decoder_for(Datatype.FP32, (-1, -1)).decode(body, {})
 
 
 @pytest.mark.parametrize(
@@ -222,22 +231,21 @@ def test_binary_outputs_are_chosen_by_output_and_else_by_request(
     body["parameters"] = {"binary_data_output": of_request} if of_request is not None else {}
     parameters = {} if of_output is None else {"binary_data": of_output}
     body["outputs"] = [{"name": "y", "parameters": parameters}]
-    decoded = codec_for(Datatype.FP32).decode(orjson.dumps(body), {})
-    assert decoded.outputs == [RequestedOutput("y", binary)]
+    decoded = decoder_for(Datatype.FP32).decode(orjson.dumps(body), {})
+    assert list(decoded.outputs) == [RequestedOutput("y", binary)]
 
 
 def test_fields_that_are_null_are_absent() -> None:
     body = orjson.loads(request(Datatype.FP32, [1, 2], [1, 2]))
     body |= {"id": None, "parameters": None, "outputs": None}
     body["inputs"][0]["parameters"] = None
-    decoded = codec_for(Datatype.FP32).decode(orjson.dumps(body), {})
-    assert (decoded.id, decoded.outputs) == (None, [RequestedOutput("y", binary=False)])
+    decoded = decoder_for(Datatype.FP32).decode(orjson.dumps(body), {})
+    assert (decoded.id, list(decoded.outputs)) == (None, [RequestedOutput("y", binary=False)])
 
 
 def test_answer_that_is_not_finite_is_null_in_json() -> None:
-    codec = codec_for(Datatype.FP32)
-    decoded = codec.decode(request(Datatype.FP32, [1, 2], [1, 2]), {})
-    encoded = codec.encode(decoded, {"y": np.array([[math.nan, math.inf]], dtype=np.float32)})
+    array = np.array([[math.nan, math.inf]], dtype=np.float32)
+    encoded = encode(Datatype.FP32, array, RequestedOutput("y", binary=False))
     assert orjson.loads(encoded.body) == {
         "model_name": "m",
         "model_version": "1",
@@ -248,5 +256,5 @@ def test_answer_that_is_not_finite_is_null_in_json() -> None:
 def test_error_messages_stay_short() -> None:
     body = orjson.dumps({"inputs": [{"name": "n" * 10_000}]})
     with pytest.raises(BadRequestError) as refused:
-        codec_for(Datatype.FP32).decode(body, {})
+        decoder_for(Datatype.FP32).decode(body, {})
     assert len(str(refused.value)) < 300

@@ -1,0 +1,56 @@
+"""The outputs of one run, and the rows in them that answer one request."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from modelyard.serving.tensors import Array
+
+
+class RunOutputs:
+    """The outputs of one run, whose JSON is made at most once for all its requests.
+
+    Attributes:
+        arrays: By name, the rows of all requests in their order.
+    """
+
+    __slots__ = ("_rows", "arrays")
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+        self._rows: dict[str, list[bytes]] = {}
+
+    def json_rows(self, name: str) -> list[bytes]:
+        """Return each row of a numeric output, flat, as the inside of a JSON list."""
+        rows = self._rows.get(name)
+        if rows is None:
+            array = self.arrays[name]
+            text = orjson.dumps(array.reshape(len(array), -1), option=orjson.OPT_SERIALIZE_NUMPY)
+            rows = self._rows[name] = text[2:-2].split(b"],[")
+        return rows
+
+
+class Answer:
+    """The rows that answer one request: from `begin` to `end`, or all where no other request shares the run."""
+
+    __slots__ = ("_begin", "_end", "_outputs", "_whole")
+
+    def __init__(self, outputs: RunOutputs, begin: int, end: int, *, whole: bool) -> None:
+        self._outputs = outputs
+        self._begin = begin
+        self._end = end
+        self._whole = whole
+
+    def array(self, name: str) -> Array:
+        """Return an output."""
+        array = self._outputs.arrays[name]
+        return array if self._whole else array[self._begin : self._end]
+
+    def values(self, name: str) -> bytes:
+        """Return the values of an output, flat and row-major, as the inside of a JSON list."""
+        array = self._outputs.arrays[name]
+        if array.dtype == object:
+            return orjson.dumps(self.array(name).ravel().tolist())[1:-1]
+        if self._whole:
+            return orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        return b",".join(self._outputs.json_rows(name)[self._begin : self._end])

@@ -1,0 +1,133 @@
+"""The common form of a request, read fast: JSON with flat data of the right types and nothing out of the ordinary.
+
+What is not of this form is left to the careful decoder, which knows the whole protocol and names what is wrong.
+A request that is read here is one that the careful decoder would read the same way.
+"""
+
+import math
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Final
+
+import numpy as np
+import simdjson
+
+from modelyard.model import Datatype, InputTensor, Signature
+from modelyard.serving.tensors import DTYPES, Column
+
+_ENTRY_KEYS: Final = 4
+_LARGE_BODY: Final = 1500
+"""Bytes from which numbers are worth reading without making Python objects of them."""
+_NUMBERS: Final = {Datatype.FP32: "d", Datatype.FP64: "d", Datatype.INT64: "i"}
+
+
+def json_types(tensor: InputTensor) -> frozenset[type]:
+    """Return the types that an input's values may have in JSON."""
+    if tensor.datatype is Datatype.BYTES:
+        return frozenset({str})
+    if tensor.datatype is Datatype.BOOL:
+        return frozenset({bool})
+    if tensor.datatype.is_integer:
+        return frozenset({int})
+    return frozenset({int, float, NoneType} if tensor.nullable else {int, float})
+
+
+class _Expected:
+    """What the entry of one input has to look like."""
+
+    __slots__ = ("datatype", "dtype", "inner", "limits", "number", "types", "width")
+
+    def __init__(self, tensor: InputTensor) -> None:
+        self.datatype = str(tensor.datatype)
+        self.inner = list(tensor.shape[1:])
+        self.width = math.prod(self.inner)
+        self.types = json_types(tensor)
+        self.number = _NUMBERS.get(tensor.datatype)
+        self.dtype = DTYPES[tensor.datatype]
+        self.limits = np.iinfo(self.dtype) if tensor.datatype.is_integer else None
+
+
+class PlainReader:
+    """Reads requests of the common form for one model; not thread-safe."""
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._expected = {tensor.name: _Expected(tensor) for tensor in signature.inputs}
+        self._max_rows = max_rows
+        self._takes_part = all(
+            tensor.shape[0] == -1 and -1 not in tensor.shape[1:] and tensor.datatype is not Datatype.FP16
+            for tensor in signature.inputs
+        )
+        self._all_numbers = self._takes_part and all(expected.number for expected in self._expected.values())
+        self._parser = simdjson.Parser()
+
+    def read(self, document: Mapping[str, Any]) -> tuple[dict[str, Column], int] | None:
+        """Return the inputs and the number of rows of a parsed body, None when it is not of the common form."""
+        if not self._takes_part or "outputs" in document or "parameters" in document:
+            return None
+        try:
+            return self._read(document["inputs"])
+        except (AttributeError, LookupError, TypeError):
+            return None
+
+    def _read(self, entries: list[dict[str, Any]]) -> tuple[dict[str, Column], int] | None:
+        columns: dict[str, Column] = {}
+        rows = -1
+        for entry in entries:
+            name, shape, data = entry["name"], entry["shape"], entry["data"]
+            expected = self._expected[name]
+            count = shape[0]
+            if rows != count and rows >= 0:
+                return None
+            rows = count
+            if (
+                len(entry) != _ENTRY_KEYS
+                or entry["datatype"] != expected.datatype
+                or type(count) is not int
+                or shape[1:] != expected.inner
+                or type(data) is not list
+                or len(data) != count * expected.width
+                or not expected.types.issuperset(map(type, data))
+            ):
+                return None
+            limits = expected.limits
+            if limits is not None and data and not (limits.min <= min(data) and max(data) <= limits.max):
+                return None
+            columns[name] = data
+        if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
+            return None
+        return columns, rows
+
+    def read_numbers(self, body: bytes) -> tuple[str | None, dict[str, Column], int] | None:
+        """Return id, inputs and rows of a large body whose inputs are all numbers, None when it is not of that form."""
+        # Brackets are counted because the buffer of a nested list is flat.
+        if not self._all_numbers or len(body) < _LARGE_BODY or body.count(b"[") != 1 + 2 * len(self._expected):
+            return None
+        try:
+            with np.errstate(over="raise"):
+                return self._read_numbers(self._parser.parse(body))
+        except (AttributeError, LookupError, TypeError, ValueError, FloatingPointError, RuntimeError):
+            self._parser = simdjson.Parser()  # the old one may still be held by what failed
+            return None
+
+    def _read_numbers(self, document: Any) -> tuple[str | None, dict[str, Column], int] | None:
+        identifier = document.get("id")
+        if len(document) != 1 + (identifier is not None) or not isinstance(identifier, str | None):
+            return None
+        columns: dict[str, Column] = {}
+        rows = -1
+        entries = document["inputs"]
+        for entry in entries:
+            expected = self._expected[entry["name"]]
+            count, *inner = shape = entry["shape"].as_list()
+            if rows not in {-1, count} or type(count) is not int or inner != expected.inner:
+                return None
+            rows = count
+            if len(entry) != _ENTRY_KEYS or entry["datatype"] != expected.datatype:
+                return None
+            values = np.frombuffer(
+                entry["data"].as_buffer(of_type=expected.number), "<f8" if expected.number == "d" else "<i8"
+            )
+            columns[entry["name"]] = values.astype(expected.dtype, copy=False).reshape(shape)
+        if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
+            return None
+        return identifier, columns, rows

@@ -1,0 +1,28 @@
+"""Tensors of the Open Inference Protocol as numpy arrays."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from modelyard.model import Datatype
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Column: TypeAlias = "Array | list[Any]"
+"""The values of an input: an array in its shape, or a flat list of checked values, to be joined with others."""
+
+DTYPES: Final[Mapping[Datatype, np.dtype[Any]]] = {
+    Datatype.BOOL: np.dtype(np.bool_),
+    Datatype.UINT8: np.dtype("<u1"),
+    Datatype.UINT16: np.dtype("<u2"),
+    Datatype.UINT32: np.dtype("<u4"),
+    Datatype.UINT64: np.dtype("<u8"),
+    Datatype.INT8: np.dtype("<i1"),
+    Datatype.INT16: np.dtype("<i2"),
+    Datatype.INT32: np.dtype("<i4"),
+    Datatype.INT64: np.dtype("<i8"),
+    Datatype.FP16: np.dtype("<f2"),
+    Datatype.FP32: np.dtype("<f4"),
+    Datatype.FP64: np.dtype("<f8"),
+    Datatype.BYTES: np.dtype(object),
+}
