@@ -1,10 +1,13 @@
 """The outputs of one run, and the rows in them that answer one request."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import orjson
 
 from modelyard.serving.tensors import Array
+
+Shape: TypeAlias = tuple[int, ...]
 
 
 class RunOutputs:
@@ -12,12 +15,14 @@ class RunOutputs:
 
     Attributes:
         arrays: By name, the rows of all requests in their order.
+        row_shapes: Of each output, without its first dimension.
     """
 
-    __slots__ = ("_rows", "arrays")
+    __slots__ = ("_rows", "arrays", "row_shapes")
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays
+        self.row_shapes: tuple[Shape, ...] = tuple([array.shape[1:] for array in arrays.values()])
         self._rows: dict[str, list[bytes]] = {}
 
     def json_rows(self, name: str) -> list[bytes]:
@@ -49,8 +54,15 @@ class Answer:
     def values(self, name: str) -> bytes:
         """Return the values of an output, flat and row-major, as the inside of a JSON list."""
         array = self._outputs.arrays[name]
-        if array.dtype == object:
+        if array.dtype.hasobject:
             return orjson.dumps(self.array(name).ravel().tolist())[1:-1]
         if self._whole:
             return orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-        return b",".join(self._outputs.json_rows(name)[self._begin : self._end])
+        rows = self._outputs.json_rows(name)
+        return rows[self._begin] if self._end == self._begin + 1 else b",".join(rows[self._begin : self._end])
+
+    def layout(self) -> "tuple[int, tuple[Shape, ...]] | tuple[Shape, ...]":
+        """Return what tells whether the outputs have the same shapes as those of another answer."""
+        if self._whole:
+            return tuple([array.shape for array in self._outputs.arrays.values()])
+        return self._end - self._begin, self._outputs.row_shapes

@@ -18,6 +18,8 @@ INLINE_SECONDS: Final = 0.002
 """A run up to this long holds up the event loop less than handing it to the worker would cost."""
 MAX_QUEUED: Final = 1024
 """Requests that wait for a run."""
+_CALM_SECONDS: Final = 0.005
+"""A queue that is answered as soon as this cannot be too long for anybody."""
 _LONGEST_LOOK: Final = 0.25
 """Seconds: requests with an earlier deadline than those before them may come meanwhile."""
 
@@ -52,6 +54,8 @@ class Batcher:
         self._loop = loop
         self._queue: deque[Waiting] = deque()
         self._rows = 0
+        best = model.cost.best_rows
+        self._calm_rows = best * _CALM_SECONDS / model.cost.of(best) if model.mergeable else 0.0
         self._scheduled = False
         self._running = False
         self._timer: asyncio.TimerHandle
@@ -62,22 +66,23 @@ class Batcher:
         Raises:
             OverloadedError: So many are queued that this one would not be answered in time.
         """
-        rows = waiting.request.rows
-        if self._queue and self._overloaded(rows, waiting):
+        if self._overloaded(waiting):
             self._metrics.shed += 1
             raise OverloadedError
         self._queue.append(waiting)
-        self._rows += rows
+        self._rows += waiting.request.rows
         self._metrics.in_flight += 1
         if not (self._scheduled or self._running):
             self._schedule()
 
-    def _overloaded(self, rows: int, waiting: Waiting) -> bool:
+    def _overloaded(self, waiting: Waiting) -> bool:
         if len(self._queue) >= MAX_QUEUED:
             return True
-        cost = self.model.cost
-        runs = 1 + (self._rows + rows) // cost.best_rows if self.model.mergeable else len(self._queue) + 1
-        return runs * cost.of(min(cost.best_rows, self._rows + rows)) > waiting.deadline - waiting.received
+        if self._rows <= self._calm_rows:
+            return False
+        cost, rows = self.model.cost, self._rows + waiting.request.rows
+        runs = 1 + rows // cost.best_rows if self.model.mergeable else 1 + len(self._queue)
+        return runs * cost.of(min(cost.best_rows, rows)) > waiting.deadline - waiting.received
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -151,14 +156,11 @@ class Batcher:
     def _expire(self, waiting: Waiting) -> None:
         if not waiting.done:
             self._metrics.timeouts += 1
-            self._finish(waiting, TimeoutError())
+            self._deliver([waiting], [TimeoutError()])
 
     def _deliver(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.done:
-                self._finish(waiting, outcome)
-
-    def _finish(self, waiting: Waiting, outcome: Outcome) -> None:
-        waiting.done = True
-        self._metrics.in_flight -= 1
-        waiting.deliver(outcome)
+                waiting.done = True
+                self._metrics.in_flight -= 1
+                waiting.deliver(outcome)

@@ -19,6 +19,10 @@ HEADER_LENGTH: Final = b"inference-header-content-length"
 # They would change what the answer is, so leaving them unheard would be a wrong answer.
 _UNSUPPORTED_PARAMETERS: Final = ("classification", "shared_memory_region")
 _LENGTH: Final = struct.Struct("<I")
+_NOTHING: Final = memoryview(b"")
+_MAX_DIGITS: Final = 18
+_MAX_SIZE: Final = 2**31 - 1
+"""Of one dimension: nothing larger can be sent, and arrays cannot have every size, not even without elements."""
 
 
 class BadRequestError(ValueError):
@@ -53,12 +57,13 @@ class InferenceRequest:
 
     Attributes:
         rows: The batch size that all inputs share.
+        outputs: What the client wants; None = all outputs, as JSON.
     """
 
     id: str | None
     inputs: Mapping[str, Column]
     rows: int
-    outputs: Sequence[RequestedOutput]
+    outputs: Sequence[RequestedOutput] | None = None
 
 
 class Decoder:
@@ -69,7 +74,6 @@ class Decoder:
         self._outputs = {tensor.name: tensor.datatype for tensor in signature.outputs}
         self._max_rows = max_rows
         self._plain = PlainReader(signature, max_rows)
-        self._all_outputs = tuple(RequestedOutput(name, binary=False) for name in self._outputs)
 
     def decode(self, body: bytes, headers: Mapping[bytes, bytes]) -> InferenceRequest:
         """Decode and validate a request.
@@ -83,13 +87,13 @@ class Decoder:
         """
         header_length = headers.get(HEADER_LENGTH)
         if header_length is None and (numbers := self._plain.read_numbers(body)) is not None:
-            return InferenceRequest(*numbers, self._all_outputs)
+            return InferenceRequest(*numbers)
         document, binary = _split(body, header_length)
         identifier = document.get("id")
         if not isinstance(identifier, str | None):
             raise BadRequestError("id: must be a string")
         if header_length is None and (plain := self._plain.read(document)) is not None:
-            return InferenceRequest(identifier, *plain, self._all_outputs)
+            return InferenceRequest(identifier, *plain)
         inputs, rows = self._decode_inputs(document.get("inputs"), _Reader(binary))
         return InferenceRequest(identifier, inputs, rows, self._decode_outputs(document))
 
@@ -135,13 +139,13 @@ class Decoder:
             )
         return rows
 
-    def _decode_outputs(self, document: Mapping[str, Any]) -> Sequence[RequestedOutput]:
+    def _decode_outputs(self, document: Mapping[str, Any]) -> Sequence[RequestedOutput] | None:
         default = _flag(document, "binary_data_output", "parameters") or False
         entries = document.get("outputs")
         if not isinstance(entries, list | None):
             raise BadRequestError("outputs: must be a list")
         if not entries:
-            return [RequestedOutput(name, default) for name in self._outputs] if default else self._all_outputs
+            return [RequestedOutput(name, default) for name in self._outputs] if default else None
         requested: dict[str, RequestedOutput] = {}
         for index, entry in enumerate(entries):
             where = f"outputs[{index}]"
@@ -174,28 +178,32 @@ class _Reader:
 
 def _split(body: bytes, header_length: bytes | None) -> tuple[dict[str, Any], memoryview]:
     """Return the JSON part as an object, and the binary data after it."""
-    length = len(body)
-    if header_length is not None:
-        length = int(header_length) if header_length.isdigit() else -1
-        if not 0 <= length <= len(body):
-            raise BadRequestError(
-                f"header Inference-Header-Content-Length: must be a number of at most {len(body)} (the body's length)"
-            )
+    if header_length is None:
+        return _parse(body), _NOTHING
+    length = int(header_length) if header_length.isdigit() and len(header_length) <= _MAX_DIGITS else -1
+    if not 0 <= length <= len(body):
+        raise BadRequestError(
+            f"header Inference-Header-Content-Length: must be a number of at most {len(body)} (the body's length)"
+        )
     view = memoryview(body)
+    return _parse(view[:length]), view[length:]
+
+
+def _parse(text: bytes | memoryview) -> dict[str, Any]:
     try:
-        document = orjson.loads(view[:length])
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise BadRequestError("the body must be a JSON object")
-    return document, view[length:]
+    return document
 
 
 def _shape(given: object, allowed: Sequence[int], where: str) -> list[int]:
     fits = (
         isinstance(given, list)
         and len(given) == len(allowed)
-        and all(type(size) is int and size >= 0 for size in given)
+        and all(type(size) is int and 0 <= size <= _MAX_SIZE for size in given)
         and all(wanted in (-1, size) for size, wanted in zip(given, allowed, strict=True))
     )
     if not fits or not isinstance(given, list):
@@ -239,8 +247,6 @@ def _array(entry: Mapping[str, Any], tensor: InputTensor, shape: list[int], bina
 
 
 def _from_json(data: object, tensor: InputTensor, shape: list[int], where: str) -> Array:
-    if tensor.datatype is Datatype.FP16:
-        raise BadRequestError(f"{where}: datatype 'FP16' has no JSON form, send binary data")
     if not isinstance(data, list):
         raise BadRequestError(f"{where}: must be a list")
     flat = _flatten(data, shape, where)
@@ -320,7 +326,9 @@ def _strings(data: memoryview, count: int, where: str) -> Array:
 
 
 def _check_finite(array: Array, tensor: InputTensor, where: str) -> None:
-    if math.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(array, axis=None, dtype=np.float64)
+    if math.isfinite(total):
         return  # a sum is finite only if all that went into it is
     allowed = ~np.isinf(array) if tensor.nullable else np.isfinite(array)
     if not allowed.all():
@@ -342,5 +350,8 @@ def _names(names: Mapping[str, object] | Sequence[str]) -> str:
 
 def _shown(value: object) -> str:
     """A value of the client for a message, cut to a bearable length."""
-    text = orjson.dumps(value).decode()
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:  # parsed, but nested too deeply to be written
+        return "a deeply nested value"
     return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - a line of text

@@ -10,10 +10,11 @@ import orjson
 
 from modelyard.model import OutputTensor, Signature
 from modelyard.serving.answers import Answer
-from modelyard.serving.decoding import RequestedOutput
+from modelyard.serving.decoding import InferenceRequest, RequestedOutput
 from modelyard.serving.tensors import Array
 
 _LENGTH: Final = struct.Struct("<I")
+_MAX_TEMPLATES: Final = 256
 
 
 @dataclass(slots=True)
@@ -28,24 +29,43 @@ class Encoder:
     """Encodes the answers of one model."""
 
     def __init__(self, name: str, version: str, signature: Signature) -> None:
-        self._identity = orjson.dumps({"model_name": name, "model_version": version})[:-1]
+        self._identity = _literal(orjson.dumps({"model_name": name, "model_version": version})[:-1])
         self._outputs = {tensor.name: _begin_output(tensor) for tensor in signature.outputs}
+        self._names = list(self._outputs)
+        self._templates: dict[object, bytes] = {}
 
-    def encode(self, identifier: str | None, outputs: Sequence[RequestedOutput], answer: Answer) -> Encoded:
-        """Encode the outputs that are asked for. NaN and infinities have no JSON form and become null."""
-        parts: list[bytes] = []
+    def encode(self, request: InferenceRequest, answer: Answer) -> Encoded:
+        """Encode the outputs that a request asks for. NaN and infinities have no JSON form and become null."""
+        own = b"" if request.id is None else b',"id":' + orjson.dumps(request.id)
+        if request.outputs is not None:
+            return self._encode_selection(own, request.outputs, answer)
+        layout = answer.layout()
+        template = self._templates.get(layout)
+        if template is None:
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[layout] = self._template(self._names, answer, b'"data":[%s]')
+        return Encoded(template % (own, *[answer.values(name) for name in self._names]))
+
+    def _encode_selection(self, own: bytes, outputs: Sequence[RequestedOutput], answer: Answer) -> Encoded:
+        contents: list[bytes] = []
         raw: list[bytes] = []
         for wanted in outputs:
-            array = answer.array(wanted.name)
-            begin = self._outputs[wanted.name] % b",".join(b"%d" % size for size in array.shape)
             if wanted.binary:
-                raw.append(to_bytes(array))
-                parts.append(b'%s,"parameters":{"binary_data_size":%d}}' % (begin, len(raw[-1])))
+                raw.append(to_bytes(answer.array(wanted.name)))
+                contents.append(b'"parameters":{"binary_data_size":%d}' % len(raw[-1]))
             else:
-                parts.append(b'%s,"data":[%s]}' % (begin, answer.values(wanted.name)))
-        own = b"" if identifier is None else b',"id":' + orjson.dumps(identifier)
-        head = b'%s%s,"outputs":[%s]}' % (self._identity, own, b",".join(parts))
+                contents.append(b'"data":[%s]' % answer.values(wanted.name))
+        head = self._template([wanted.name for wanted in outputs], answer, b"%s") % (own, *contents)
         return Encoded(b"".join((head, *raw)), len(head)) if raw else Encoded(head)
+
+    def _template(self, names: Sequence[str], answer: Answer, content: bytes) -> bytes:
+        """Return an answer with these outputs, with places for its id and for what each output has."""
+        parts = [
+            b"%s%s],%s}" % (self._outputs[name], b",".join(b"%d" % size for size in answer.array(name).shape), content)
+            for name in names
+        ]
+        return b'%s%%s,"outputs":[%s]}' % (self._identity, b",".join(parts))
 
 
 def to_bytes(array: Array) -> bytes:
@@ -57,6 +77,9 @@ def to_bytes(array: Array) -> bytes:
 
 
 def _begin_output(tensor: OutputTensor) -> bytes:
-    """Return the entry of an output up to its shape, with a place for the sizes."""
-    begin = orjson.dumps({"name": tensor.name, "datatype": str(tensor.datatype)})[:-1].replace(b"%", b"%%")
-    return begin + b',"shape":[%s]'
+    """Return the entry of an output up to the sizes of its shape, for a template."""
+    return _literal(orjson.dumps({"name": tensor.name, "datatype": str(tensor.datatype)})[:-1]) + b',"shape":['
+
+
+def _literal(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from modelyard.serving.limits import Limits
 from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, problem
-from modelyard.serving.parsing import BodyBudget, Receiving, RequestParser
+from modelyard.serving.parsing import BodyBudget, KnownHeads, Receiving, RequestParser
 
 _PHRASES: Final = {
     200: b"OK",
@@ -73,6 +73,7 @@ class Connections:
         self.loop = loop
         self.draining = False
         self.budget = BodyBudget(limits.buffered_bytes)
+        self.known_heads = KnownHeads()
         self.seconds = {
             _Phase.IDLE: limits.idle_seconds,
             _Phase.HEAD: limits.header_seconds,
@@ -171,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
-        self._parser = RequestParser(shared.limits, shared.budget)
+        self._parser = RequestParser(shared.limits, shared.budget, shared.known_heads)
         self._transport: asyncio.Transport | None = None
         self._request: Request | None = None
         self._advancing = False

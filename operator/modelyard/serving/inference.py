@@ -52,22 +52,20 @@ class Inference:
             respond(self._problem(503, "too many requests are waiting", http, RETRY_LATER))
 
     def _deliver(self, http: Request, request: InferenceRequest, respond: Respond, outcome: Outcome) -> None:
-        respond(self._success(http, request, outcome) if isinstance(outcome, Answer) else self._failure(http, outcome))
-
-    def _success(self, http: Request, request: InferenceRequest, answer: Answer) -> Response:
+        if not isinstance(outcome, Answer):
+            respond(self._failure(http, outcome))
+            return
         self._metrics.rows += request.rows
-        encoded = self.model.encoder.encode(request.id, request.outputs, answer)
-        headers = self._headers
-        if TRACEPARENT in http.headers:
-            headers += http.trace_header()
-        if encoded.header_length is not None:
-            split = b"Inference-Header-Content-Length: %d\r\n" % encoded.header_length
-            return Response(200, encoded.body, _BINARY, headers + split)
+        encoded = self.model.encoder.encode(request, outcome)
+        headers = self._headers + http.trace_header() if TRACEPARENT in http.headers else self._headers
         response = Response(200, encoded.body, headers=headers)
-        if len(encoded.body) >= _COMPRESS_FROM and http.accepts_gzip():
+        if encoded.header_length is not None:
+            response.content_type = _BINARY
+            response.headers += b"Inference-Header-Content-Length: %d\r\n" % encoded.header_length
+        elif len(encoded.body) >= _COMPRESS_FROM and http.accepts_gzip():
             response.body = gzip.compress(encoded.body, _COMPRESSION_LEVEL, mtime=0)
             response.headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
-        return response
+        respond(response)
 
     def _bad_request(self, error: BadRequestError, http: Request) -> Response:
         if isinstance(error, InvalidValueError):

@@ -20,7 +20,7 @@ from modelyard.serving.metrics import Metrics
 from modelyard.serving.reload import reload_when_asked
 from modelyard.serving.service import Service
 from modelyard.serving.settings import MIB, Settings
-from modelyard.serving.tls import Tls
+from modelyard.serving.tls import ExpiryCollector, Tls
 from modelyard.serving.worker import Worker
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Listener:
                 port,
                 backlog=_BACKLOG,
                 ssl=tls,
-                ssl_handshake_timeout=limits.header_seconds if tls else None,
+                ssl_handshake_timeout=limits.handshake_seconds if tls else None,
                 ssl_shutdown_timeout=limits.linger_seconds if tls else None,
             )
         except OSError as error:
@@ -99,8 +99,9 @@ async def serve(settings: Settings) -> None:
     signals = Signals(loop)
     metrics, worker = Metrics(settings.objective_seconds), Worker(loop)
     service = Service(settings, metrics, worker)
-    admin = Admin(Exposition(metrics, settings, lambda: service.model).render)
-    tls = Tls(settings.tls_dir) if settings.tls_dir else None
+    exposition = Exposition(metrics, settings, lambda: service.model)
+    admin = Admin(exposition.render)
+    tls = _read_tls(settings, exposition)
     http = await Listener.open(
         service, _limits(settings), settings.address, settings.http_port, tls.context if tls else None
     )
@@ -138,6 +139,14 @@ async def serve(settings: Settings) -> None:
     if renewals:
         renewals.cancel()
     _log.info("stopped")
+
+
+def _read_tls(settings: Settings, exposition: Exposition) -> Tls | None:
+    if settings.tls_dir is None:
+        return None
+    tls = Tls(settings.tls_dir)
+    exposition.register(ExpiryCollector(tls, settings.deployment))
+    return tls
 
 
 def _open_grpc(settings: Settings, application: Application, tls: Tls | None) -> "GrpcServer | None":

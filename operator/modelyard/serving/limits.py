@@ -19,6 +19,7 @@ class Limits:
     header_bytes: int = 32 * 1024
     connections: int = 1024
     pipelined: int = 16
+    handshake_seconds: float = 5.0
     header_seconds: float = 10.0
     body_seconds: float = 10.0
     write_seconds: float = 30.0

@@ -34,14 +34,14 @@ def load_model(settings: Settings) -> Model:
     """Load and check the model of the settings' directory.
 
     Raises:
-        StartError: `DigestMismatch`, `InvalidModel` or `GoldenMismatch`.
+        StartError: `DigestMismatch`, `InvalidModel`, `DeviceUnavailable` or `GoldenMismatch`.
     """
     digest = verify_directory(settings.model_dir, settings.model_digest)
     begin, before = time.perf_counter(), _memory()
     try:
         directory = load_model_directory(settings.model_dir)
         signature = directory.signature
-        session = Session(directory.model_file, signature, thread_count())
+        session = Session(directory.model_file, signature, thread_count(), settings.device)
         requests = _decode_examples(directory.examples, signature)
     except (InvalidModel, OSError) as error:
         raise StartError("InvalidModel", str(error)) from None

@@ -2,8 +2,9 @@
 
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -13,6 +14,12 @@ from modelyard.serving.messages import RETRY_LATER, Request, Response, problem
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 # A chunk of one byte costs six on the wire; more framing than this serves nobody.
 _FRAMING_PER_BODY_BYTE: Final = 8
+_MAX_DIGITS: Final = 18
+_HEAD_END: Final = b"\r\n\r\n"
+_UNREPEATABLE: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+"""Headers of requests that end otherwise than after a length, or want something before it."""
+_MAX_KNOWN: Final = 1024
+_MAX_KNOWN_BYTES: Final = 2048
 
 
 class Receiving(Enum):
@@ -40,6 +47,31 @@ class BodyBudget:
         self.held -= count
 
 
+class KnownHead(NamedTuple):
+    """What httptools made of a head, and how long the body after it is."""
+
+    method: bytes
+    target: bytes
+    headers: Mapping[bytes, bytes]
+    body_bytes: int
+    announce_keep_alive: bool
+
+
+class KnownHeads:
+    """Heads that httptools has read before, shared by all connections: clients send the same bytes again and again."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, KnownHead] = {}
+        self.find: Callable[[bytes], KnownHead | None] = self._heads.get
+
+    def learn(self, head: bytes, known: KnownHead) -> None:
+        """Remember a head."""
+        if len(self._heads) >= _MAX_KNOWN:
+            self._heads.clear()
+        if len(head) <= _MAX_KNOWN_BYTES:
+            self._heads[head] = known
+
+
 class RequestParser:
     """Parses one connection's requests.
 
@@ -53,9 +85,10 @@ class RequestParser:
         held: Body bytes taken from the budget and not given back yet.
     """
 
-    def __init__(self, limits: Limits, budget: BodyBudget) -> None:
+    def __init__(self, limits: Limits, budget: BodyBudget, known: KnownHeads) -> None:
         self._limits = limits
         self._budget = budget
+        self._known = known
         self._parser = httptools.HttpRequestParser(self)
         self.requests: deque[Request] = deque()
         self.refusal: Response | None = None
@@ -78,7 +111,11 @@ class RequestParser:
         """Parse what arrived; what follows a refused or last request is ignored."""
         if self.complete or self.refusal:
             return
+        between_requests = self.receiving is Receiving.NOTHING
+        if between_requests and self._take_known(data):
+            return
         self._begun_in_chunk = False
+        before = len(self.requests)
         body_before = self._body_bytes
         try:
             self._feed(data)
@@ -93,6 +130,46 @@ class RequestParser:
             self._framing_bytes += len(data) - (self._body_bytes - body_before)
             if self._framing_bytes > self._limits.header_bytes + _FRAMING_PER_BODY_BYTE * self._body_bytes:
                 self._refuse_headers()
+        elif between_requests and len(self.requests) == before + 1:
+            self._learn(data, self.requests[-1])
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take a request that arrived as a whole under a head that is known."""
+        body_begin = data.find(_HEAD_END) + len(_HEAD_END)
+        known = self._known.find(data[:body_begin])
+        if known is None or len(data) - body_begin != known.body_bytes:
+            return False
+        length = known.body_bytes
+        if not self._budget.take(length):
+            self._budget.give_back(length)
+            return False
+        self.held += length
+        self.requests.append(
+            Request(
+                known.method,
+                known.target,
+                known.headers,
+                data[body_begin:],
+                time.monotonic(),
+                announce_keep_alive=known.announce_keep_alive,
+            )
+        )
+        return True
+
+    def _learn(self, data: bytes, request: Request) -> None:
+        """Remember the head of a request that was all that arrived, if all that matters about it is in its bytes."""
+        head = data[: len(data) - len(request.body)]
+        if (
+            request.keep_alive
+            and self.receiving is Receiving.NOTHING
+            and head.endswith(_HEAD_END)
+            and head.find(_HEAD_END) == len(head) - len(_HEAD_END)
+            and _UNREPEATABLE.isdisjoint(request.headers)
+        ):
+            known = KnownHead(
+                request.method, request.target, request.headers, len(request.body), request.announce_keep_alive
+            )
+            self._known.learn(head, known)
 
     def refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         """End parsing with this answer (the first one stays)."""
@@ -164,8 +241,11 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """The head is complete: refuse at once what will not fit."""
         self.receiving = Receiving.BODY
-        if int(self._headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+        length = self._headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
+        if len(length) > _MAX_DIGITS or int(length) > self._limits.body_bytes:
             self._refuse_body()
+        if b"transfer-encoding" in self._headers and self._parser.get_http_version() == "1.0":
+            self.refuse(400, "Transfer-Encoding: HTTP/1.0 has none")  # a proxy would see another end of the request
         expectation = self._headers.get(b"expect")
         if expectation is not None:
             if expectation.lower() != b"100-continue":

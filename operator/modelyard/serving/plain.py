@@ -16,6 +16,8 @@ from modelyard.model import Datatype, InputTensor, Signature
 from modelyard.serving.tensors import DTYPES, Column
 
 _ENTRY_KEYS: Final = 4
+_INTEGER: Final = frozenset({int})
+"""As the types of sizes: True and 1.0 are equal to 1."""
 _LARGE_BODY: Final = 1500
 """Bytes from which numbers are worth reading without making Python objects of them."""
 _NUMBERS: Final = {Datatype.FP32: "d", Datatype.FP64: "d", Datatype.INT64: "i"}
@@ -53,10 +55,7 @@ class PlainReader:
     def __init__(self, signature: Signature, max_rows: int) -> None:
         self._expected = {tensor.name: _Expected(tensor) for tensor in signature.inputs}
         self._max_rows = max_rows
-        self._takes_part = all(
-            tensor.shape[0] == -1 and -1 not in tensor.shape[1:] and tensor.datatype is not Datatype.FP16
-            for tensor in signature.inputs
-        )
+        self._takes_part = all(tensor.shape[0] == -1 and -1 not in tensor.shape[1:] for tensor in signature.inputs)
         self._all_numbers = self._takes_part and all(expected.number for expected in self._expected.values())
         self._parser = simdjson.Parser()
 
@@ -82,7 +81,7 @@ class PlainReader:
             if (
                 len(entry) != _ENTRY_KEYS
                 or entry["datatype"] != expected.datatype
-                or type(count) is not int
+                or not _INTEGER.issuperset(map(type, shape))
                 or shape[1:] != expected.inner
                 or type(data) is not list
                 or len(data) != count * expected.width
@@ -100,7 +99,7 @@ class PlainReader:
     def read_numbers(self, body: bytes) -> tuple[str | None, dict[str, Column], int] | None:
         """Return id, inputs and rows of a large body whose inputs are all numbers, None when it is not of that form."""
         # Brackets are counted because the buffer of a nested list is flat.
-        if not self._all_numbers or len(body) < _LARGE_BODY or body.count(b"[") != 1 + 2 * len(self._expected):
+        if not self._all_numbers or len(body) < _LARGE_BODY or not _has(1 + 2 * len(self._expected), b"[", body):
             return None
         try:
             with np.errstate(over="raise"):
@@ -110,8 +109,8 @@ class PlainReader:
             return None
 
     def _read_numbers(self, document: Any) -> tuple[str | None, dict[str, Column], int] | None:
-        identifier = document.get("id")
-        if len(document) != 1 + (identifier is not None) or not isinstance(identifier, str | None):
+        identifier = document["id"] if len(document) > 1 else None
+        if len(document) > 1 + (identifier is not None) or not isinstance(identifier, str | None):
             return None
         columns: dict[str, Column] = {}
         rows = -1
@@ -119,9 +118,11 @@ class PlainReader:
         for entry in entries:
             expected = self._expected[entry["name"]]
             count, *inner = shape = entry["shape"].as_list()
-            if rows not in {-1, count} or type(count) is not int or inner != expected.inner:
+            if rows not in {-1, count} or not _INTEGER.issuperset(map(type, shape)) or inner != expected.inner:
                 return None
             rows = count
+            if rows < 0:
+                return None
             if len(entry) != _ENTRY_KEYS or entry["datatype"] != expected.datatype:
                 return None
             values = np.frombuffer(
@@ -131,3 +132,13 @@ class PlainReader:
         if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
             return None
         return identifier, columns, rows
+
+
+def _has(times: int, byte: bytes, body: bytes) -> bool:
+    """Whether a byte occurs exactly this many times; searching is faster than counting where there are few."""
+    position = -1
+    for _ in range(times):
+        position = body.find(byte, position + 1)
+        if position < 0:
+            return False
+    return body.find(byte, position + 1) < 0

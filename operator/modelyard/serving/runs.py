@@ -31,10 +31,11 @@ def join_inputs(session: Session, requests: Sequence[InferenceRequest]) -> dict[
     Raises:
         InvalidValueError: A number is outside the range of its input's datatype.
     """
-    return {
-        tensor.name: join_column([request.inputs[tensor.name] for request in requests], tensor)
-        for tensor in session.signature.inputs
-    }
+    with np.errstate(over="raise"):
+        return {
+            tensor.name: join_column([request.inputs[tensor.name] for request in requests], tensor)
+            for tensor in session.signature.inputs
+        }
 
 
 def _run(session: Session, requests: Sequence[InferenceRequest]) -> Sequence[Answer]:
@@ -48,7 +49,8 @@ def join_column(columns: Sequence[Column], tensor: InputTensor) -> Array:
     """Return the values of one input of several requests as one array.
 
     Raises:
-        InvalidValueError: A number is outside the range of the input's datatype.
+        InvalidValueError: A number is outside the range of the input's datatype (floating-point overflow must be
+            made an error by the caller).
     """
     lists = [column for column in columns if isinstance(column, list)]
     if len(lists) == len(columns):
@@ -59,8 +61,7 @@ def join_column(columns: Sequence[Column], tensor: InputTensor) -> Array:
 
 def _to_array(values: Sequence[object], tensor: InputTensor) -> Array:
     try:
-        with np.errstate(over="raise"):
-            array = np.array(values, dtype=DTYPES[tensor.datatype])
+        array = np.array(values, dtype=DTYPES[tensor.datatype])
     except (OverflowError, FloatingPointError):
         raise InvalidValueError(
             f"inputs '{tensor.name}'.data: has a number outside the range of '{tensor.datatype}'",

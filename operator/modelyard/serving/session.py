@@ -8,9 +8,12 @@ import numpy as np
 import onnxruntime
 
 from modelyard.model import Datatype, InvalidModel, OutputTensor, Signature
+from modelyard.serving.errors import StartError
 from modelyard.serving.tensors import DTYPES, Array
 
 _ORT_ERRORS_ONLY: Final = 3
+_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_HERE: Final = f"ONNX Runtime {onnxruntime.__version__} of this image"
 _ORT_TYPES: Final = {
     "tensor(bool)": Datatype.BOOL,
     "tensor(uint8)": Datatype.UINT8,
@@ -39,12 +42,16 @@ class Session:
         signature: What the model takes and gives.
     """
 
-    def __init__(self, file: Path, signature: Signature, threads: int) -> None:
-        """Load the model.
+    def __init__(self, file: Path, signature: Signature, threads: int, device: str = "cpu") -> None:
+        """Load the model onto a device, `cpu` or `cuda`.
 
         Raises:
             InvalidModel: ONNX Runtime refuses it, or its tensors are not those of the signature.
+            StartError: `DeviceUnavailable`; ONNX Runtime itself would go on with the CPU.
         """
+        provider = _PROVIDERS[device]
+        if provider not in onnxruntime.get_available_providers():
+            raise StartError("DeviceUnavailable", f"the device '{device}' is asked for, but {_HERE} has no {provider}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -52,9 +59,12 @@ class Session:
         # Spinning burns several times the CPU of the work itself in a pod with little load.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base of their own
             raise InvalidModel(f"{file.name}: ONNX Runtime cannot load it: {error}") from None
+        if provider not in self._session.get_providers():
+            raise StartError("DeviceUnavailable", f"{_HERE} cannot use the device '{device}': its log says why")
+        self._session.disable_fallback()
         _check_tensors("input", self._session.get_inputs(), {t.name: (t.datatype, t.shape) for t in signature.inputs})
         _check_tensors(
             "output", self._session.get_outputs(), {t.name: (t.datatype, t.shape) for t in signature.outputs}

@@ -80,6 +80,10 @@ class ServerProcess:
     def metrics_port(self) -> int:
         return int(self.wait_logged("listening")["metrics_port"])
 
+    @property
+    def grpc_port(self) -> int:
+        return int(self.wait_logged("listening")["grpc_port"])
+
     def request(
         self,
         method: str,

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.serving.limits import Limits
-from modelyard.serving.parsing import BodyBudget, Receiving, RequestParser
+from modelyard.serving.parsing import BodyBudget, KnownHeads, Receiving, RequestParser
 
 LIMITS = Limits(body_bytes=1000, buffered_bytes=2500)
 REQUESTS = (
@@ -16,7 +16,7 @@ REQUESTS = (
 
 def _parser() -> tuple[RequestParser, BodyBudget]:
     budget = BodyBudget(LIMITS.buffered_bytes)
-    return RequestParser(LIMITS, budget), budget
+    return RequestParser(LIMITS, budget, KnownHeads()), budget
 
 
 @given(st.lists(st.integers(0, len(REQUESTS)), max_size=20))
@@ -78,7 +78,8 @@ def test_refused_body_is_not_held() -> None:
 
 def test_budget_is_shared_by_connections() -> None:
     budget = BodyBudget(1500)
-    first, second = RequestParser(LIMITS, budget), RequestParser(LIMITS, budget)
+    known = KnownHeads()
+    first, second = RequestParser(LIMITS, budget, known), RequestParser(LIMITS, budget, known)
     body = b"POST / HTTP/1.1\r\nContent-Length: 800\r\n\r\n" + b"x" * 800
     first.feed(body)
     second.feed(body)

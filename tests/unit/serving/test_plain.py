@@ -72,6 +72,7 @@ def _carefully(signature: Signature, body: bytes) -> InferenceRequest | None:
         return None
 
 
+@np.errstate(over="raise")
 def _same(signature: Signature, columns: Any, careful: InferenceRequest) -> bool:
     return all(
         np.array_equal(
@@ -86,7 +87,9 @@ def _same(signature: Signature, columns: Any, careful: InferenceRequest) -> bool
 @pytest.mark.parametrize("signature", [SIGNATURE, OF_ALL_KINDS])
 @given(data=st.data())
 def test_what_is_read_fast_is_what_the_careful_decoder_reads(signature: Signature, data: st.DataObject) -> None:
-    body = json.dumps(data.draw(documents(signature))).encode()
+    document = data.draw(documents(signature))
+    document.pop("id", None)  # the decoder looks at it itself
+    body = json.dumps(document).encode()
     fast = PlainReader(signature, 100).read(orjson.loads(body))
     careful = _carefully(signature, body)
     if fast is not None:

@@ -20,6 +20,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.model_digest, settings.objective_seconds) == (None, None)
     assert (settings.max_request_bytes, settings.max_rows) == (16 * 1024 * 1024, 65536)
     assert (settings.timeout_seconds, settings.drain_seconds) == (10, 10)
+    assert (settings.grpc_port, settings.tls_dir, settings.device) == (None, None, "cpu")
 
 
 def test_everything_can_be_set() -> None:
@@ -37,12 +38,16 @@ def test_everything_can_be_set() -> None:
             "MODELYARD_ADDRESS": "::1",
             "MODELYARD_HTTP_PORT": "1",
             "MODELYARD_METRICS_PORT": "2",
+            "MODELYARD_GRPC_PORT": "3",
+            "MODELYARD_TLS_DIR": "/t",
+            "MODELYARD_DEVICE": "cuda",
         }
     )
     assert (settings.model_dir, settings.track, settings.address) == (Path("/m"), "canary", "::1")
     assert (settings.model_digest, settings.objective_seconds) == (DIGEST, 0.05)
     assert (settings.timeout_seconds, settings.max_request_bytes, settings.max_rows) == (2.5, 2048, 5)
     assert (settings.drain_seconds, settings.http_port, settings.metrics_port) == (0, 1, 2)
+    assert (settings.grpc_port, settings.tls_dir, settings.device) == (3, Path("/t"), "cuda")
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -71,6 +76,8 @@ def test_required_variable_that_is_missing_is_named(name: str) -> None:
         ("MODELYARD_MAX_ROWS", "1.5"),
         ("MODELYARD_DRAIN_SECONDS", "-1"),
         ("MODELYARD_ADDRESS", "localhost"),
+        ("MODELYARD_GRPC_PORT", "x"),
+        ("MODELYARD_DEVICE", "gpu"),
         ("MODELYARD_HTTP_PORT", "65536"),
     ],
 )
