@@ -10,7 +10,7 @@ RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"
 FROM ${DEPENDENCIES}
 COPY operator/modelyard /opt/modelyard/package/modelyard
 RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/modelyard/package"]
-ENV PYTHONPATH=/opt/modelyard/package:/opt/modelyard/dependencies PYTHONUNBUFFERED=1
+ENV PYTHONPATH=/opt/modelyard/package:/opt/modelyard/dependencies PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 # Threads that wait by spinning take the processor from those that work, several times over in a pod with a CPU limit.
 ENV OMP_WAIT_POLICY=PASSIVE
 USER 65532:65532

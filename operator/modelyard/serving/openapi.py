@@ -4,6 +4,7 @@ Its schemas accept everything that the server accepts. The server is stricter wh
 must say how much `data` there is, and every input must be there once.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -191,7 +192,7 @@ def _request(signature: Signature | None, max_rows: int | None) -> Schema:
         },
         required=("inputs",),
     )
-    if signature is not None and not any(tensor.datatype is Datatype.FP16 for tensor in signature.inputs):
+    if signature is not None:
         schema["examples"] = [{"inputs": [_example(tensor) for tensor in signature.inputs]}]
     return schema
 
@@ -209,8 +210,6 @@ def _input(tensor: InputTensor | None, max_rows: int | None) -> Schema:
 def _input_data(tensor: InputTensor | None) -> Schema:
     if tensor is None:
         return _ref("schemas", "AnyData")
-    if tensor.datatype is Datatype.FP16:  # has no JSON form
-        return {"type": "null"}
     if tensor.datatype is Datatype.BYTES:
         return _ref("schemas", "Texts")
     if tensor.datatype is Datatype.BOOL:
@@ -258,10 +257,8 @@ def _input_shape(shape: Sequence[int], max_rows: int | None) -> Schema:
 def _example(tensor: InputTensor) -> dict[str, Any]:
     """One row that a model will take."""
     shape = [1 if size == -1 else size for size in tensor.shape]
-    count = 1
-    for size in shape:
-        count *= size
-    return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": shape, "data": [_value(tensor)] * count}
+    data = [_value(tensor)] * math.prod(shape)
+    return {"name": tensor.name, "datatype": tensor.datatype.value, "shape": shape, "data": data}
 
 
 def _value(tensor: InputTensor) -> str | bool | int | float:

@@ -52,8 +52,11 @@ class ServerProcess:
                 stderr=log,
             )
 
+    def log_lines(self) -> list[bytes]:
+        return self._log.read_bytes().splitlines()
+
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_bytes().splitlines() if line.endswith(b"}")]
+        return [json.loads(line) for line in self.log_lines() if line.endswith(b"}")]
 
     def logged(self, message: str) -> dict[str, Any] | None:
         return next((line for line in self.log() if line["message"] == message), None)

@@ -1,6 +1,9 @@
 """A start that cannot succeed ends with exit code 1 and says why in the termination log."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from modelyard.serving.verification import directory_digest
@@ -14,6 +17,23 @@ def termination(server: ServerProcess) -> dict[str, str]:
     content: dict[str, str] = json.loads(server.termination_log.read_bytes())
     assert list(content) == ["reason", "message"]
     return content
+
+
+def test_start_leaves_nothing_behind_and_says_nothing_but_json(start_server: StartServer, tmp_path: Path) -> None:
+    variables = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    server = start_server(**variables).wait_ready()
+    assert not list(tmp_path.iterdir())
+    assert all(line.startswith(b"{") for line in server.log_lines())
+
+
+def test_telemetry_of_onnx_runtime_is_off_unless_somebody_wants_it() -> None:
+    show = "import os, modelyard; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    variables = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    for wanted, shown in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        done = subprocess.run(
+            [sys.executable, "-c", show], env=variables | wanted, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == shown
 
 
 def test_tampered_model_ends_the_start(start_server: StartServer, own_model_dir: Path) -> None:
