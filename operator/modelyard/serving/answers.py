@@ -1,5 +1,6 @@
 """The outputs of one run, and the rows in them that answer one request."""
 
+import math
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -33,7 +34,8 @@ class RunOutputs:
         rows = self._rows.get(name)
         if rows is None:
             array = self.arrays[name]
-            text = orjson.dumps(array.reshape(len(array), -1), option=orjson.OPT_SERIALIZE_NUMPY)
+            flat_rows = array.reshape(len(array), math.prod(array.shape[1:]))
+            text = orjson.dumps(flat_rows, option=orjson.OPT_SERIALIZE_NUMPY)
             rows = self._rows[name] = text[2:-2].split(b"],[")
         return rows
 

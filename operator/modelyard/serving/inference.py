@@ -52,9 +52,15 @@ class Inference:
             respond(self._problem(503, "too many requests are waiting", http, RETRY_LATER))
 
     def _deliver(self, http: Request, request: InferenceRequest, respond: Respond, outcome: Outcome) -> None:
+        try:
+            response = self._response(http, request, outcome)
+        except Exception as error:  # noqa: BLE001 - others wait for their part of the same run
+            response = self._failure(http, error)
+        respond(response)
+
+    def _response(self, http: Request, request: InferenceRequest, outcome: Outcome) -> Response:
         if not isinstance(outcome, Answer):
-            respond(self._failure(http, outcome))
-            return
+            return self._failure(http, outcome)
         self._metrics.rows += request.rows
         encoded = self.model.encoder.encode(request, outcome)
         headers = self._headers + http.trace_header() if TRACEPARENT in http.headers else self._headers
@@ -65,7 +71,7 @@ class Inference:
         elif len(encoded.body) >= _COMPRESS_FROM and http.accepts_gzip():
             response.body = gzip.compress(encoded.body, _COMPRESSION_LEVEL, mtime=0)
             response.headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
-        respond(response)
+        return response
 
     def _bad_request(self, error: BadRequestError, http: Request) -> Response:
         if isinstance(error, InvalidValueError):

@@ -12,7 +12,7 @@ RETRY_LATER: Final = b"Retry-After: 1\r\n"
 TRACEPARENT: Final = b"traceparent"
 """W3C Trace Context: version, trace id, parent id and flags."""
 
-_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?")
+_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?")
 _GZIP: Final = re.compile(
     rb"(?:^|,)\s*(?:gzip|x-gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+\s*)?(?=,|$)", re.IGNORECASE
 )

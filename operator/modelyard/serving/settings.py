@@ -12,7 +12,7 @@ DEVICES: Final = ("cpu", "cuda")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64})?")
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]{0,45}")
 
 T = TypeVar("T")

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+import orjson
 import pytest
 
 from modelyard.model import Datatype, InputTensor, Kind, OutputTensor, Signature, Task
 from modelyard.serving.answers import Answer
 from modelyard.serving.batching import MAX_QUEUED, Batcher, OverloadedError, Waiting
 from modelyard.serving.decoding import InferenceRequest, InvalidValueError, RequestedOutput
+from modelyard.serving.encoding import Encoder
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import LoadTimes, Model, RunCost
 from modelyard.serving.runs import Outcome
@@ -108,6 +110,18 @@ async def test_requests_of_one_tick_share_a_run_and_get_their_own_rows(cost: Run
     assert await yard.settle() == [[2.0], [4.0, 6.0], [], [8.0]]
     assert yard.session.runs == [[1.0, 2.0, 3.0, 4.0]]
     assert (yard.metrics.in_flight, sum(yard.metrics.batch_rows.counts)) == (0, 1)
+
+
+async def test_requests_without_rows_share_a_run_too() -> None:
+    yard = Yard()
+    for _ in range(2):
+        yard.submit([])
+    assert await yard.settle() == [[], []]
+    encoder = Encoder("m", "1", SIGNATURE)
+    for outcome in yard.outcomes.values():
+        assert isinstance(outcome, Answer)
+        body = encoder.encode(InferenceRequest(None, {}, 0), outcome).body
+        assert orjson.loads(body)["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [0, 1], "data": []}]
 
 
 async def test_run_is_not_made_larger_than_what_makes_rows_cheaper() -> None:
