@@ -7,20 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelyard.conversion.tensors import Tensors
-from modelyard.model import Baseline, CategoricalProfile, Kind, NumericProfile, OutputTensor, Signature
+from modelyard.model import Baseline, CategoricalProfile, InputTensor, Kind, NumericProfile, OutputTensor, Signature
 from modelyard.statistics.histogram import histogram, most_frequent, quantile_edges
 
 MAX_CATEGORIES: Final = 50
+MAX_INPUT_COLUMNS: Final = 500
 MAX_OUTPUT_COLUMNS: Final = 50
 _BINARY: Final = 2
 
 
 def baseline(signature: Signature, inputs: Tensors, outputs: Tensors) -> Baseline:
-    """Return counts in bins for every input of one value a row, and for the numbers that the model answers."""
+    """Return counts in bins for every column that the model is given, and for the numbers that it answers."""
     features = tuple(
-        profile(tensor.name, tensor.kind, inputs[tensor.name])
+        profile(name, tensor.kind, values)
         for tensor in signature.inputs
-        if inputs[tensor.name].size == len(inputs[tensor.name])
+        for name, values in _input_columns(tensor, inputs[tensor.name])
     )
     answers = tuple(
         profile(name, Kind.NUMERIC, values)
@@ -55,6 +56,15 @@ def profile(name: str, kind: Kind, values: NDArray[Any]) -> NumericProfile | Cat
         other=len(present) - sum(counts),
         missing=len(texts) - len(present),
     )
+
+
+def _input_columns(tensor: InputTensor, values: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    columns = values.reshape(len(values), -1)
+    if columns.shape[1] == 1:
+        yield tensor.name, columns[:, 0]
+        return
+    for index in range(min(columns.shape[1], MAX_INPUT_COLUMNS)):
+        yield f"{tensor.name}/{index}", columns[:, index]
 
 
 def _columns(tensor: OutputTensor, values: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:

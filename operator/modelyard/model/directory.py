@@ -1,17 +1,19 @@
 """A model directory as a whole: every file is there, safe to load, and consistent with the others."""
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from modelyard.model.baseline import BASELINE_FILE, Baseline
 from modelyard.model.errors import InvalidModel
 from modelyard.model.examples import EXAMPLES_FILE, Examples, Tensor
 from modelyard.model.onnx_file import OnnxInterface, check_onnx_file
 from modelyard.model.signature import SIGNATURE_FILE, InputTensor, OutputTensor, Shape, Signature
+
+T = TypeVar("T", InputTensor, OutputTensor)
 
 MODEL_FILE: Final = "model.onnx"
 MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
@@ -80,13 +82,16 @@ def check_baseline(baseline: Baseline, signature: Signature) -> None:
         InvalidModel: a profile is of nothing, or of another kind.
     """
     for index, profile in enumerate(baseline.features):
-        tensor = signature.input(profile.name)
+        tensor = _tensor_of(profile.name, signature.input)
         if tensor is None:
-            raise InvalidModel(f"features[{index}].name: '{profile.name}' is no input of {SIGNATURE_FILE}")
+            raise InvalidModel(
+                f"features[{index}].name: '{profile.name}' is neither an input of {SIGNATURE_FILE} "
+                f"nor '<input>/<column, counted from 0>'"
+            )
         if tensor.kind is not profile.kind:
             raise InvalidModel(f"features[{index}].kind: must be '{tensor.kind}' as in {SIGNATURE_FILE}")
     for index, profile in enumerate(baseline.outputs):
-        if not _names_output(profile.name, signature):
+        if _tensor_of(profile.name, signature.output) is None:
             raise InvalidModel(
                 f"outputs[{index}].name: '{profile.name}' is neither an output of {SIGNATURE_FILE} "
                 f"nor '<output>/<column, counted from 0>'"
@@ -126,14 +131,16 @@ def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(w in (-1, size) for size, w in zip(shape, wanted, strict=True))
 
 
-def _names_output(name: str, signature: Signature) -> bool:
-    if signature.output(name) is not None:
-        return True
+def _tensor_of(name: str, find: Callable[[str], T | None]) -> T | None:
+    """Return the tensor that a profile is of, by its name or by `<tensor>/<column>`."""
+    tensor = find(name)
+    if tensor is not None:
+        return tensor
     base, _, column = name.rpartition("/")
-    tensor = signature.output(base)
+    tensor = find(base)
     if tensor is None or not (column.isascii() and column.isdecimal()):
-        return False
-    return tensor.shape[-1] == -1 or int(column) < tensor.shape[-1]
+        return None
+    return tensor if tensor.shape[-1] == -1 or int(column) < tensor.shape[-1] else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The outputs of one run, and the rows in them that answer one request."""
+"""A run of a model, and the rows in it that answer one request."""
 
 import math
 from collections.abc import Mapping
@@ -14,53 +14,55 @@ _MANY_ROWS: Final = 8
 """From so many rows on it is faster to write an answer's own JSON than to put it together."""
 
 
-class RunOutputs:
-    """The outputs of one run, whose JSON is made at most once for all its requests.
+class Run:
+    """What one run was given and gave, by name, with the rows of all its requests in their order.
 
     Attributes:
-        arrays: By name, the rows of all requests in their order.
+        rows: How many.
         row_shapes: Of each output, without its first dimension.
     """
 
-    __slots__ = ("_rows", "arrays", "row_shapes")
+    __slots__ = ("_json", "inputs", "outputs", "row_shapes", "rows")
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self.arrays = arrays
-        self.row_shapes: tuple[Shape, ...] = tuple([array.shape[1:] for array in arrays.values()])
-        self._rows: dict[str, list[bytes]] = {}
+    def __init__(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.outputs = outputs
+        self.row_shapes: tuple[Shape, ...] = tuple([array.shape[1:] for array in outputs.values()])
+        self._json: dict[str, list[bytes]] = {}
 
     def json_rows(self, name: str) -> list[bytes]:
-        """Return each row of a numeric output, flat, as the inside of a JSON list."""
-        rows = self._rows.get(name)
+        """Return each row of a numeric output, flat, as the inside of a JSON list: made once for all requests."""
+        rows = self._json.get(name)
         if rows is None:
-            array = self.arrays[name]
+            array = self.outputs[name]
             flat_rows = array.reshape(len(array), math.prod(array.shape[1:]))
             text = orjson.dumps(flat_rows, option=orjson.OPT_SERIALIZE_NUMPY)
-            rows = self._rows[name] = text[2:-2].split(b"],[")
+            rows = self._json[name] = text[2:-2].split(b"],[")
         return rows
 
 
 class Answer:
-    """The rows that answer one request: from `begin` to `end`, or all where no other request shares the run."""
+    """The rows of a run that answer one request: from `begin` to `end`, or all where no other request shares it."""
 
-    __slots__ = ("_begin", "_end", "_outputs", "_whole")
+    __slots__ = ("_begin", "_end", "_whole", "run")
 
-    def __init__(self, outputs: RunOutputs, begin: int, end: int, *, whole: bool) -> None:
-        self._outputs = outputs
+    def __init__(self, run: Run, begin: int, end: int, *, whole: bool) -> None:
+        self.run = run
         self._begin = begin
         self._end = end
         self._whole = whole
 
     def array(self, name: str) -> Array:
         """Return an output."""
-        array = self._outputs.arrays[name]
+        array = self.run.outputs[name]
         return array if self._whole else array[self._begin : self._end]
 
     def values(self, name: str) -> bytes:
         """Return the values of an output, flat and row-major, as the inside of a JSON list."""
-        array = self._outputs.arrays[name]
+        array = self.run.outputs[name]
         if self._end - self._begin < _MANY_ROWS and not self._whole and not array.dtype.hasobject:
-            rows = self._outputs.json_rows(name)
+            rows = self.run.json_rows(name)
             return rows[self._begin] if self._end == self._begin + 1 else b",".join(rows[self._begin : self._end])
         own = self.array(name).ravel()
         if array.dtype.hasobject:
@@ -70,5 +72,5 @@ class Answer:
     def layout(self) -> "tuple[int, tuple[Shape, ...]] | tuple[Shape, ...]":
         """Return what tells whether the outputs have the same shapes as those of another answer."""
         if self._whole:
-            return tuple([array.shape for array in self._outputs.arrays.values()])
-        return self._end - self._begin, self._outputs.row_shapes
+            return tuple([array.shape for array in self.run.outputs.values()])
+        return self._end - self._begin, self.run.row_shapes

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import InferenceRequest
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Model
+from modelyard.serving.profile import Profile
 from modelyard.serving.runs import Outcome, run_together
 from modelyard.serving.worker import Worker
 
@@ -47,8 +49,16 @@ class Waiting:
 class Batcher:
     """Queues the requests of one model and runs them together, short runs at once and long ones in the worker."""
 
-    def __init__(self, model: Model, worker: Worker, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        model: Model,
+        worker: Worker,
+        metrics: Metrics,
+        profile: Profile | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.model = model
+        self._profile = profile
         self._worker = worker
         self._metrics = metrics
         self._loop = loop
@@ -159,7 +169,11 @@ class Batcher:
             self._deliver([waiting], [TimeoutError()])
 
     def _deliver(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        run: Run | None = None
         for waiting, outcome in zip(batch, outcomes, strict=True):
+            if self._profile is not None and isinstance(outcome, Answer) and outcome.run is not run:
+                run = outcome.run
+                self._profile.record(run)
             if not waiting.done:
                 waiting.done = True
                 self._metrics.in_flight -= 1

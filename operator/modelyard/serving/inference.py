@@ -12,6 +12,7 @@ from modelyard.serving.decoding import BadRequestError, InferenceRequest, Invali
 from modelyard.serving.messages import RETRY_LATER, TRACEPARENT, Request, Respond, Response, problem
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Model
+from modelyard.serving.profile import Profile
 from modelyard.serving.runs import Outcome
 from modelyard.serving.worker import Worker
 
@@ -30,12 +31,21 @@ class Inference:
         headers: Header lines of every answer.
     """
 
-    def __init__(self, model: Model, timeout_seconds: float, headers: bytes, metrics: Metrics, worker: Worker) -> None:
+    def __init__(
+        self,
+        model: Model,
+        timeout_seconds: float,
+        headers: bytes,
+        metrics: Metrics,
+        worker: Worker,
+        *,
+        profile: Profile | None,
+    ) -> None:
         self.model = model
         self._timeout_seconds = timeout_seconds
         self._headers = headers
         self._metrics = metrics
-        self._batcher = Batcher(model, worker, metrics, asyncio.get_running_loop())
+        self._batcher = Batcher(model, worker, metrics, profile, asyncio.get_running_loop())
 
     def answer(self, http: Request, respond: Respond) -> None:
         """Answer a request when its run is done, or at once when it cannot be run."""

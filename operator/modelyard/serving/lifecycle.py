@@ -100,7 +100,7 @@ async def serve(settings: Settings) -> None:
     metrics, worker = Metrics(settings.objective_seconds), Worker(loop)
     service = Service(settings, metrics, worker)
     exposition = Exposition(metrics, settings, lambda: service.model)
-    admin = Admin(exposition.render)
+    admin = Admin(exposition.render, service.profile_snapshot)
     tls = _read_tls(settings, exposition)
     http = await Listener.open(
         service, _limits(settings), settings.address, settings.http_port, tls.context if tls else None
@@ -109,7 +109,7 @@ async def serve(settings: Settings) -> None:
     grpc = _open_grpc(settings, service, tls)
     ports = {"http_port": http.port, "metrics_port": scrapes.port, "grpc_port": grpc.port if grpc else None}
     _log.info("listening", extra=ports)
-    renewals = asyncio.ensure_future(tls.watch()) if tls else None
+    background = [asyncio.ensure_future(tls.watch())] if tls else []
 
     loading = worker.submit(partial(load_model, settings))
     if not await _done_before(signals.asked, loading):
@@ -121,10 +121,10 @@ async def serve(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     _log.info("ready", extra={"model": settings.model_name, "version": settings.model_version})
-    reloads = asyncio.ensure_future(reload_when_asked(signals.reload, settings, service))
+    background.append(asyncio.ensure_future(reload_when_asked(signals.reload, settings, service)))
+    background.append(asyncio.ensure_future(service.tick_profile()))
 
     await signals.asked.wait()
-    reloads.cancel()
     service.drain()
     http.connections.drain()
     if grpc:
@@ -136,8 +136,8 @@ async def serve(settings: Settings) -> None:
     closing = [listener.close(seconds) for listener in (http, grpc) if listener]
     await _done_before(signals.insisted, asyncio.gather(*closing))
     await scrapes.close(0)
-    if renewals:
-        renewals.cancel()
+    for task in background:
+        task.cancel()
     _log.info("stopped")
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from modelyard.model import Example, Examples, InvalidModel, Signature, Tensor, agrees
 from modelyard.model.directory import load_model_directory
-from modelyard.serving.answers import Answer, RunOutputs
+from modelyard.serving.answers import Answer, Run
 from modelyard.serving.cpu import thread_count
 from modelyard.serving.decoding import BadRequestError, Decoder, InferenceRequest
 from modelyard.serving.encoding import Encoder
@@ -53,7 +53,7 @@ def load_model(settings: Settings) -> Model:
     times = LoadTimes(loaded - begin, checked - loaded, time.perf_counter() - checked, _memory() - before)
     decoder = Decoder(signature, settings.max_rows)
     encoder = Encoder(settings.model_name, settings.model_version, signature)
-    return Model(digest, decoder, encoder, session, cost, mergeable, times)
+    return Model(digest, directory.baseline, decoder, encoder, session, cost, mergeable, times)
 
 
 def _memory() -> int:
@@ -100,8 +100,8 @@ def _tensor_difference(array: Array, expected: Tensor, tolerance: float) -> str 
 
 def _can_be_merged(signature: Signature) -> bool:
     """Whether the shapes of the model's tensors allow that rows of several requests are joined."""
-    return all(tensor.shape[0] == -1 for tensor in (*signature.inputs, *signature.outputs)) and all(
-        -1 not in tensor.shape[1:] for tensor in signature.inputs
+    return all(tensor.shape[0] == -1 and -1 not in tensor.shape[1:] for tensor in signature.inputs) and all(
+        tensor.shape[0] == -1 for tensor in signature.outputs
     )
 
 
@@ -110,16 +110,16 @@ def _rows_are_independent(examples: Examples, requests: Sequence[InferenceReques
     rows = sum(request.rows for request in requests)
     joined = join_inputs(session, [*requests, requests[0]])
     try:
-        outputs = RunOutputs(session.run(joined, rows + requests[0].rows))
+        run = Run(joined, session.run(joined, rows + requests[0].rows), rows + requests[0].rows)
     except RunError:
         return False
     begin = 0
     for example, request in zip(examples.examples, requests, strict=True):
-        answer = Answer(outputs, begin, begin + request.rows, whole=False)
+        answer = Answer(run, begin, begin + request.rows, whole=False)
         if _difference(answer, example, examples.tolerance):
             return False
         begin += request.rows
-    return all(len(array) == rows + requests[0].rows for array in outputs.arrays.values())
+    return all(len(array) == run.rows for array in run.outputs.values())
 
 
 def _calibrate(request: InferenceRequest, session: Session, max_rows: int) -> RunCost:

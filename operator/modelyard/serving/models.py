@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modelyard.model import Signature
+from modelyard.model import Baseline, Signature
 from modelyard.serving.decoding import Decoder
 from modelyard.serving.encoding import Encoder
 from modelyard.serving.session import Session
@@ -45,6 +45,7 @@ class Model:
     """
 
     digest: str
+    baseline: Baseline
     decoder: Decoder
     encoder: Encoder
     session: Session

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from modelyard.model import InputTensor
-from modelyard.serving.answers import Answer, RunOutputs
+from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import InferenceRequest, InvalidValueError
 from modelyard.serving.session import Session
 from modelyard.serving.tensors import DTYPES, Array, Column
@@ -40,9 +40,10 @@ def join_inputs(session: Session, requests: Sequence[InferenceRequest]) -> dict[
 
 def _run(session: Session, requests: Sequence[InferenceRequest]) -> Sequence[Answer]:
     ends = list(accumulate(request.rows for request in requests))
-    outputs = RunOutputs(session.run(join_inputs(session, requests), ends[-1]))
+    inputs = join_inputs(session, requests)
+    run = Run(inputs, session.run(inputs, ends[-1]), ends[-1])
     whole = len(requests) == 1
-    return [Answer(outputs, end - request.rows, end, whole=whole) for request, end in zip(requests, ends, strict=True)]
+    return [Answer(run, end - request.rows, end, whole=whole) for request, end in zip(requests, ends, strict=True)]
 
 
 def join_column(columns: Sequence[Column], tensor: InputTensor) -> Array:

@@ -1,6 +1,7 @@
 """The application behind the HTTP port: the Open Inference Protocol's endpoints for one model."""
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -11,27 +12,33 @@ from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, 
 from modelyard.serving.metrics import OTHER, Metrics
 from modelyard.serving.models import Model
 from modelyard.serving.openapi import api_document
+from modelyard.serving.profile import Profile
 from modelyard.serving.routes import Endpoint, Routes
 from modelyard.serving.settings import Settings
 from modelyard.serving.worker import Worker
 
+PROFILE_SECONDS: Final = 1.0
 STUCK_SECONDS: Final = 60.0
 """A run that is longer than the request timeout by this much will never end."""
 
 
 class Service(Application):
-    """Answers requests. Until `serve` is called it is live but not ready."""
+    """Answers requests. Until `serve` is called it is live but not ready.
+
+    Attributes:
+        profile: Of what the present model was asked and answered.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics, worker: Worker) -> None:
+        self._settings = settings
         self._name, self._version = settings.model_name, settings.model_version
-        self._max_rows = settings.max_rows
         self._stuck_seconds = settings.timeout_seconds + STUCK_SECONDS
         self._metrics = metrics
         self._worker = worker
         self._routes = Routes(self._name, self._version)
         self._headers = f"X-Modelyard-Model: {self._name}/{self._version}\r\n".encode()
-        self._timeout_seconds = settings.timeout_seconds
         self._inference: Inference | None = None
+        self.profile: Profile | None = None
         self._api: Response | None = None
         self._draining = False
 
@@ -44,8 +51,32 @@ class Service(Application):
         """From now on answer with this model. Requests that wait for the one before get its answers."""
         if self._inference is not None:
             self._metrics.swaps += 1
-        self._inference = Inference(model, self._timeout_seconds, self._headers, self._metrics, self._worker)
+        settings = self._settings
+        self.profile = Profile(model.signature, model.baseline, self._identity(model)) if settings.profile else None
+        self._inference = Inference(
+            model, settings.timeout_seconds, self._headers, self._metrics, self._worker, profile=self.profile
+        )
         self._api = None
+
+    def _identity(self, model: Model) -> dict[str, str]:
+        return {
+            "deployment": self._settings.deployment,
+            "track": self._settings.track,
+            "model": self._name,
+            "version": self._version,
+            "digest": model.digest,
+        }
+
+    def profile_snapshot(self) -> dict[str, Any] | None:
+        """Return the counts of the present model's profile."""
+        return None if self.profile is None else self.profile.snapshot(self._metrics.invalid_values)
+
+    async def tick_profile(self) -> None:
+        """Keep the profile up to date; never ends."""
+        while True:
+            await asyncio.sleep(PROFILE_SECONDS)
+            if self.profile:
+                self.profile.tick()
 
     def drain(self) -> None:
         """From now on say that the server is not ready, but go on answering."""
@@ -103,7 +134,7 @@ class Service(Application):
         if self.model is None:
             return _loading()
         if self._api is None:
-            document = api_document(self._name, self._version, self.model.signature, self._max_rows)
+            document = api_document(self._name, self._version, self.model.signature, self._settings.max_rows)
             self._api = json_response(document, headers=self._headers)
         return self._api
 

@@ -40,6 +40,7 @@ class Settings:
     deployment: str
     track: str
     objective_seconds: float | None
+    profile: bool
     timeout_seconds: float
     max_request_bytes: int
     max_rows: int
@@ -70,6 +71,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         deployment=reader.matching("MODELYARD_DEPLOYMENT", _NAME, "letters, digits, '.', '_' and '-'"),
         track=reader.one_of("MODELYARD_TRACK", TRACKS, default="stable"),
         objective_seconds=reader.number("MODELYARD_OBJECTIVE_SECONDS", float, (0.0001, 3600), default=None),
+        profile=reader.one_of("MODELYARD_PROFILE", ("on", "off"), default="on") == "on",
         timeout_seconds=reader.number("MODELYARD_TIMEOUT_SECONDS", float, (0.001, 3600), default=10.0),
         max_request_bytes=reader.number("MODELYARD_MAX_REQUEST_BYTES", int, (1024, 1024 * MIB), default=16 * MIB),
         max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 10_000_000), default=65536),

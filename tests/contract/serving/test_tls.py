@@ -176,6 +176,7 @@ def test_last_answer_of_a_connection_arrives_before_it_closes(server: ServerProc
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"}")
+    assert [line for line in server.log() if line["level"] == "error"] == []
 
 
 def test_client_that_does_not_shake_hands_is_cut_off_and_others_are_served(

@@ -55,7 +55,7 @@ def test_directory_has_baseline_and_examples_of_the_sample(tmp_path: Path) -> No
 
 def test_model_of_another_origin_takes_a_matrix(tmp_path: Path) -> None:
     directory = write_model_directory(tmp_path, doubler(), DOUBLER, {"x": np.array([[1, 2], [3, 4.5]])})
-    assert directory.baseline.features == ()
+    assert [profile.name for profile in directory.baseline.features] == ["x/0", "x/1"]
     assert directory.examples.examples[1].outputs[0].data == (2.0, 4.0, 6.0, 9.0)
 
 

@@ -57,9 +57,9 @@ class Yard:
         loop = asyncio.get_running_loop()
         self.session = Doubler()
         nothing: Any = None
-        model = Model("", nothing, nothing, cast("Any", self.session), cost, mergeable, LoadTimes(0, 0, 0, 0))
+        model = Model("", nothing, nothing, nothing, cast("Any", self.session), cost, mergeable, LoadTimes(0, 0, 0, 0))
         self.metrics = Metrics()
-        self.batcher = Batcher(model, Worker(loop), self.metrics, loop)
+        self.batcher = Batcher(model, Worker(loop), self.metrics, None, loop)
         self.outcomes: dict[int, Outcome] = {}
         self._changed = asyncio.Event()
         self._submitted = 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.model import Datatype, InputTensor, Kind, OutputTensor, Signature, Task
-from modelyard.serving.answers import Answer, RunOutputs
+from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import HEADER_LENGTH, BadRequestError, Decoder, InferenceRequest, RequestedOutput
 from modelyard.serving.encoding import Encoded, Encoder
 from modelyard.serving.runs import join_column
@@ -37,7 +37,7 @@ def input_of(decoded: InferenceRequest, datatype: Datatype, *, nullable: bool = 
 
 
 def encode(datatype: Datatype, array: Array, wanted: RequestedOutput, identifier: str | None = None) -> Encoded:
-    answer = Answer(RunOutputs({"y": array}), 0, len(array), whole=True)
+    answer = Answer(Run({}, {"y": array}, len(array)), 0, len(array), whole=True)
     asked = InferenceRequest(identifier, {}, len(array), [wanted] if wanted.binary else None)
     return Encoder("m", "1", signature_of(datatype)).encode(asked, answer)
 

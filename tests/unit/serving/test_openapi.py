@@ -13,8 +13,6 @@ from modelyard.serving.decoding import BadRequestError, Decoder
 from modelyard.serving.openapi import api_document
 from modelyard.serving.routes import Endpoint, paths
 
-JSON_DATATYPES = [datatype for datatype in Datatype if datatype is not Datatype.FP16]
-
 
 def signature(*datatypes: Datatype, shape: tuple[int, ...] = (-1, 2)) -> Signature:
     inputs = tuple(
@@ -79,7 +77,7 @@ def test_document_of_any_model_declares_the_parameters_in_its_paths() -> None:
     ]
 
 
-@pytest.mark.parametrize("datatype", JSON_DATATYPES)
+@pytest.mark.parametrize("datatype", Datatype)
 @pytest.mark.parametrize("shape", [(-1,), (-1, 3), (2, 2)])
 def test_example_is_a_request_that_is_accepted(datatype: Datatype, shape: tuple[int, ...]) -> None:
     model = signature(datatype, shape=shape)
@@ -87,10 +85,6 @@ def test_example_is_a_request_that_is_accepted(datatype: Datatype, shape: tuple[
     (example,) = document["components"]["schemas"]["InferenceRequest"]["examples"]
     jsonschema_rs.validate(request_schema(document), example)
     assert Decoder(model, 8).decode(orjson.dumps(example), {}).rows == 1
-
-
-def test_model_that_takes_only_binary_data_has_no_example() -> None:
-    assert "examples" not in DOCUMENTS["one model"]["components"]["schemas"]["InferenceRequest"]
 
 
 REFUSED: dict[str, dict[str, Any]] = {

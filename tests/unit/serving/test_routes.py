@@ -12,6 +12,7 @@ ROUTES = Routes("flight-delay", "7")
         (b"/v2/", Endpoint.SERVER_METADATA),
         (b"/v2/health/live", Endpoint.LIVE),
         (b"/v2/health/ready", Endpoint.READY),
+        (b"/openapi.json", Endpoint.OPENAPI),
         (b"/v2/models/flight-delay", Endpoint.MODEL_METADATA),
         (b"/v2/models/flight-delay/ready", Endpoint.MODEL_READY),
         (b"/v2/models/flight-delay/infer", Endpoint.INFER),

@@ -1,6 +1,7 @@
 """What the service answers when no model answers: while loading, and with a worker that is stuck."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import cast
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 from modelyard import __version__
 from modelyard.serving.messages import Request, Response
 from modelyard.serving.metrics import Metrics
-from modelyard.serving.models import Model
+from modelyard.serving.models import Model, RunCost
 from modelyard.serving.service import STUCK_SECONDS, Service
 from modelyard.serving.settings import read_settings
 from modelyard.serving.worker import Worker
@@ -20,6 +21,7 @@ SETTINGS = read_settings(
         "MODELYARD_MODEL_VERSION": "1",
         "MODELYARD_MODEL_DIGEST": "sha256:" + "0" * 64,
         "MODELYARD_DEPLOYMENT": "d",
+        "MODELYARD_PROFILE": "off",
     }
 )
 
@@ -57,7 +59,9 @@ def test_service_without_a_model_is_live_and_not_ready() -> None:
     assert ask(loading, b"/v2/models/m/ready").status == 503
 
 
-@pytest.mark.parametrize(("method", "target"), [(b"GET", b"/v2/models/m"), (b"POST", b"/v2/models/m/infer")])
+@pytest.mark.parametrize(
+    ("method", "target"), [(b"GET", b"/v2/models/m"), (b"GET", b"/openapi.json"), (b"POST", b"/v2/models/m/infer")]
+)
 def test_service_without_a_model_asks_to_come_again(method: bytes, target: bytes) -> None:
     answer = ask(service_with(), target, method)
     assert (answer.status, answer.headers) == (503, b"Retry-After: 1\r\n")
@@ -67,8 +71,9 @@ def test_service_without_a_model_asks_to_come_again(method: bytes, target: bytes
 @pytest.mark.parametrize(("seconds", "status"), [(0, 200), (10 + STUCK_SECONDS - 1, 200), (10 + STUCK_SECONDS, 503)])
 def test_service_is_live_until_a_run_is_stuck(seconds: float, status: int) -> None:
     loaded = service_with(seconds)
+    model = SimpleNamespace(cost=RunCost(0.001, 0.0), mergeable=True)
     with asyncio.Runner() as runner:
-        runner.run(_serve(loaded, cast("Model", object())))
+        runner.run(_serve(loaded, cast("Model", model)))
     assert ask(loaded, b"/v2/health/live").status == status
 
 

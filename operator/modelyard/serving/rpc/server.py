@@ -199,7 +199,7 @@ def _connection_milliseconds(drain_seconds: float) -> int:
     That is how they leave a server that drains without a lost call: calls that reach gRPC while it stops are cancelled
     (grpc/grpc#41785), so by then there must be none.
     """
-    return 10**8
+    return int(max(1.0, drain_seconds / 2) * 1000)
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
