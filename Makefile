@@ -6,7 +6,7 @@ EXTRAS_server := --extra server
 EXTRAS_trainer := --extra training
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help demo test test-fast verify generate cluster cluster-down images bench lock clean
+.PHONY: help demo test test-fast verify generate cluster cluster-down images bench bench-serving lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this help
@@ -51,11 +51,15 @@ images: $(VENV)/.installed ## Build the images and load them into the local Kube
 bench: $(VENV)/.installed ## Measure what the README claims
 	@$(BIN)/python -m bench
 
+bench-serving: $(VENV)/.installed ## The model server against its peers (20 minutes; docs/benchmarks.md)
+	@$(BIN)/python -m bench.serving
+
 lock: $(VENV)/.installed ## Pin the newest allowed versions of all dependencies
 	@$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	@for image in operator server trainer; do case $$image in \
 	  operator) extras="$(EXTRAS_operator)" ;; server) extras="$(EXTRAS_server)" ;; trainer) extras="$(EXTRAS_trainer)" ;; esac; \
 	  $(COMPILE) $$extras -c requirements/dev.txt pyproject.toml -o requirements/$$image.txt; done
+	@echo 'kserve>=0.21,<1' | $(COMPILE) --upgrade - -o requirements/kserve-client.txt
 
 clean: ## Remove caches and the virtual environment
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -44,13 +44,17 @@ def require_root() -> None:
         )
 
 
-def install_packages(report: Report) -> None:
+def install_packages(report: Report, packages: Mapping[str, str] = PACKAGES) -> None:
     """Install the Debian packages of missing commands.
+
+    Args:
+        report: told what is being installed.
+        packages: by the command that each provides.
 
     Raises:
         ClusterError: there is no apt-get, or it failed.
     """
-    missing = sorted({package for command, package in PACKAGES.items() if not shutil.which(command)})
+    missing = sorted({package for command, package in packages.items() if not shutil.which(command)})
     if not missing:
         return
     if not shutil.which("apt-get"):
