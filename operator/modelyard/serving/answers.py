@@ -19,16 +19,22 @@ class Run:
 
     Attributes:
         rows: How many.
+        single_rows: Whether every request has one row, and there are several.
+        bodies: For an encoder to keep what it made for all of them at once.
         row_shapes: Of each output, without its first dimension.
     """
 
-    __slots__ = ("_json", "inputs", "outputs", "row_shapes", "rows")
+    __slots__ = ("_json", "bodies", "inputs", "outputs", "row_shapes", "rows", "single_rows")
 
-    def __init__(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int) -> None:
+    def __init__(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int, *, single_rows: bool = False
+    ) -> None:
         self.inputs = inputs
         self.rows = rows
         self.outputs = outputs
         self.row_shapes: tuple[Shape, ...] = tuple([array.shape[1:] for array in outputs.values()])
+        self.single_rows = single_rows
+        self.bodies: list[bytes] | None = None
         self._json: dict[str, list[bytes]] = {}
 
     def json_rows(self, name: str) -> list[bytes]:
@@ -45,25 +51,25 @@ class Run:
 class Answer:
     """The rows of a run that answer one request: from `begin` to `end`, or all where no other request shares it."""
 
-    __slots__ = ("_begin", "_end", "_whole", "run")
+    __slots__ = ("_end", "_whole", "begin", "run")
 
     def __init__(self, run: Run, begin: int, end: int, *, whole: bool) -> None:
         self.run = run
-        self._begin = begin
+        self.begin = begin
         self._end = end
         self._whole = whole
 
     def array(self, name: str) -> Array:
         """Return an output."""
         array = self.run.outputs[name]
-        return array if self._whole else array[self._begin : self._end]
+        return array if self._whole else array[self.begin : self._end]
 
     def values(self, name: str) -> bytes:
         """Return the values of an output, flat and row-major, as the inside of a JSON list."""
         array = self.run.outputs[name]
-        if self._end - self._begin < _MANY_ROWS and not self._whole and not array.dtype.hasobject:
+        if self._end - self.begin < _MANY_ROWS and not self._whole and not array.dtype.hasobject:
             rows = self.run.json_rows(name)
-            return rows[self._begin] if self._end == self._begin + 1 else b",".join(rows[self._begin : self._end])
+            return rows[self.begin] if self._end == self.begin + 1 else b",".join(rows[self.begin : self._end])
         own = self.array(name).ravel()
         if array.dtype.hasobject:
             return orjson.dumps(own.tolist())[1:-1]
@@ -73,4 +79,4 @@ class Answer:
         """Return what tells whether the outputs have the same shapes as those of another answer."""
         if self._whole:
             return tuple([array.shape for array in self.run.outputs.values()])
-        return self._end - self._begin, self.run.row_shapes
+        return self._end - self.begin, self.run.row_shapes

@@ -2,14 +2,13 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import orjson
 
-from modelyard.model import OutputTensor, Signature
-from modelyard.serving.answers import Answer
+from modelyard.model import Datatype, OutputTensor, Signature
+from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import InferenceRequest, RequestedOutput
 from modelyard.serving.tensors import Array
 
@@ -17,37 +16,47 @@ _LENGTH: Final = struct.Struct("<I")
 _MAX_TEMPLATES: Final = 256
 
 
-@dataclass(slots=True)
-class Encoded:
-    """A response body; `header_length` is the length of its JSON part when binary data follows it."""
-
-    body: bytes
-    header_length: int | None = None
+Encoded: TypeAlias = tuple[bytes, int | None]
+"""A response body, and the length of its JSON part when binary data follows it."""
 
 
 class Encoder:
     """Encodes the answers of one model."""
 
     def __init__(self, name: str, version: str, signature: Signature) -> None:
-        self._identity = _literal(orjson.dumps({"model_name": name, "model_version": version})[:-1])
+        self._identity = orjson.dumps({"model_name": name, "model_version": version})[:-1]
+        self._has_texts = any(tensor.datatype is Datatype.BYTES for tensor in signature.outputs)
         self._outputs = {tensor.name: _begin_output(tensor) for tensor in signature.outputs}
         self._names = list(self._outputs)
         self._templates: dict[object, bytes] = {}
 
     def encode(self, request: InferenceRequest, answer: Answer) -> Encoded:
         """Encode the outputs that a request asks for. NaN and infinities have no JSON form and become null."""
-        own = b"" if request.id is None else b',"id":' + orjson.dumps(request.id)
+        begin = self._identity if request.id is None else b'%s,"id":%s' % (self._identity, orjson.dumps(request.id))
         if request.outputs is not None:
-            return self._encode_selection(own, request.outputs, answer)
+            return self._encode_selection(begin, request.outputs, answer)
+        run = answer.run
+        if run.single_rows and not self._has_texts:
+            if run.bodies is None:
+                run.bodies = self._encode_rows(run, answer)
+            return begin + run.bodies[answer.begin], None
+        return begin + self._template_of(answer) % tuple([answer.values(name) for name in self._names]), None
+
+    def _encode_rows(self, run: Run, answer: Answer) -> list[bytes]:
+        """Encode all rows of a run, each as an answer of its own."""
+        template = self._template_of(answer)
+        return [template % values for values in zip(*[run.json_rows(name) for name in self._names], strict=True)]
+
+    def _template_of(self, answer: Answer) -> bytes:
         layout = answer.layout()
         template = self._templates.get(layout)
         if template is None:
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             template = self._templates[layout] = self._template(self._names, answer, b'"data":[%s]')
-        return Encoded(template % (own, *[answer.values(name) for name in self._names]))
+        return template
 
-    def _encode_selection(self, own: bytes, outputs: Sequence[RequestedOutput], answer: Answer) -> Encoded:
+    def _encode_selection(self, begin: bytes, outputs: Sequence[RequestedOutput], answer: Answer) -> Encoded:
         contents: list[bytes] = []
         raw: list[bytes] = []
         for wanted in outputs:
@@ -56,16 +65,16 @@ class Encoder:
                 contents.append(b'"parameters":{"binary_data_size":%d}' % len(raw[-1]))
             else:
                 contents.append(b'"data":[%s]' % answer.values(wanted.name))
-        head = self._template([wanted.name for wanted in outputs], answer, b"%s") % (own, *contents)
-        return Encoded(b"".join((head, *raw)), len(head)) if raw else Encoded(head)
+        head = begin + self._template([wanted.name for wanted in outputs], answer, b"%s") % tuple(contents)
+        return (b"".join((head, *raw)), len(head)) if raw else (head, None)
 
     def _template(self, names: Sequence[str], answer: Answer, content: bytes) -> bytes:
-        """Return an answer with these outputs, with places for its id and for what each output has."""
+        """Return the end of an answer with these outputs, with a place for what each of them has."""
         parts = [
             b"%s%s],%s}" % (self._outputs[name], b",".join(b"%d" % size for size in answer.array(name).shape), content)
             for name in names
         ]
-        return b'%s%%s,"outputs":[%s]}' % (self._identity, b",".join(parts))
+        return b',"outputs":[%s]}' % b",".join(parts)
 
 
 def to_bytes(array: Array) -> bytes:

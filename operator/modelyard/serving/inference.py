@@ -16,6 +16,7 @@ from modelyard.serving.profile import Profile
 from modelyard.serving.runs import Outcome
 from modelyard.serving.worker import Worker
 
+_ENCODING: Final = b"content-encoding"
 _BINARY: Final = b"application/octet-stream"
 _COMPRESS_FROM: Final = 1400
 """Bytes: what fits into one packet does not arrive sooner for being smaller."""
@@ -49,7 +50,7 @@ class Inference:
 
     def answer(self, http: Request, respond: Respond) -> None:
         """Answer a request when its run is done, or at once when it cannot be run."""
-        if http.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if _ENCODING in http.headers and http.headers[_ENCODING].lower() != b"identity":
             respond(self._problem(415, "Content-Encoding: compressed requests are not supported", http))
             return
         try:
@@ -72,14 +73,14 @@ class Inference:
         if not isinstance(outcome, Answer):
             return self._failure(http, outcome)
         self._metrics.rows += request.rows
-        encoded = self.model.encoder.encode(request, outcome)
+        body, header_length = self.model.encoder.encode(request, outcome)
         headers = self._headers + http.trace_header() if TRACEPARENT in http.headers else self._headers
-        response = Response(200, encoded.body, headers=headers)
-        if encoded.header_length is not None:
+        response = Response(200, body, headers=headers)
+        if header_length is not None:
             response.content_type = _BINARY
-            response.headers += b"Inference-Header-Content-Length: %d\r\n" % encoded.header_length
-        elif len(encoded.body) >= _COMPRESS_FROM and http.accepts_gzip():
-            response.body = gzip.compress(encoded.body, _COMPRESSION_LEVEL, mtime=0)
+            response.headers += b"Inference-Header-Content-Length: %d\r\n" % header_length
+        elif len(body) >= _COMPRESS_FROM and http.accepts_gzip():
+            response.body = gzip.compress(body, _COMPRESSION_LEVEL, mtime=0)
             response.headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
         return response
 

@@ -30,6 +30,9 @@ class Receiving(Enum):
     BODY = auto()
 
 
+_NOTHING, _HEAD, _BODY = Receiving  # looking an enumeration's member up takes time
+
+
 class BodyBudget:
     """How many bytes of request bodies may be held at one time, by all connections together."""
 
@@ -95,7 +98,7 @@ class RequestParser:
         self.complete = False
         self.held = 0
         self._begun_in_chunk = False
-        self.receiving = Receiving.NOTHING
+        self.receiving = _NOTHING
         self._reset()
 
     def _reset(self) -> None:
@@ -111,7 +114,7 @@ class RequestParser:
         """Parse what arrived; what follows a refused or last request is ignored."""
         if self.complete or self.refusal:
             return
-        between_requests = self.receiving is Receiving.NOTHING
+        between_requests = self.receiving is _NOTHING
         if between_requests and self._take_known(data):
             return
         self._begun_in_chunk = False
@@ -126,7 +129,7 @@ class RequestParser:
                 self.refuse(400, f"not a valid HTTP request: {error}")
         # Headers that never end reach no callback, so bytes are counted here too. Where a request began within this
         # chunk, its share of the chunk is unknown, but the transport bounds a chunk.
-        if self.receiving is not Receiving.NOTHING and not self._begun_in_chunk:
+        if self.receiving is not _NOTHING and not self._begun_in_chunk:
             self._framing_bytes += len(data) - (self._body_bytes - body_before)
             if self._framing_bytes > self._limits.header_bytes + _FRAMING_PER_BODY_BYTE * self._body_bytes:
                 self._refuse_headers()
@@ -161,7 +164,7 @@ class RequestParser:
         head = data[: len(data) - len(request.body)]
         if (
             request.keep_alive
-            and self.receiving is Receiving.NOTHING
+            and self.receiving is _NOTHING
             and head.endswith(_HEAD_END)
             and head.find(_HEAD_END) == len(head) - len(_HEAD_END)
             and _UNREPEATABLE.isdisjoint(request.headers)
@@ -224,7 +227,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """A request line begins."""
         self._begun_in_chunk = True
-        self.receiving = Receiving.HEAD
+        self.receiving = _HEAD
         self._reset()
 
     def on_url(self, url: bytes) -> None:
@@ -235,12 +238,12 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer, which means nothing here."""
         self._count_header(len(name) + len(value) + len(b": \r\n"))
-        if self.receiving is Receiving.HEAD and not self.refusal:
+        if self.receiving is _HEAD and not self.refusal:
             self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """The head is complete: refuse at once what will not fit."""
-        self.receiving = Receiving.BODY
+        self.receiving = _BODY
         length = self._headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
         if len(length) > _MAX_DIGITS or int(length) > self._limits.body_bytes:
             self._refuse_body()
@@ -284,7 +287,7 @@ class RequestParser:
                 announce_keep_alive=b"connection" in self._headers and self._parser.get_http_version() == "1.0",
             )
         )
-        self.receiving = Receiving.NOTHING
+        self.receiving = _NOTHING
         self.target = b""
         self._body_bytes = 0
 

@@ -18,6 +18,7 @@ from modelyard.serving.settings import Settings
 from modelyard.serving.worker import Worker
 
 PROFILE_SECONDS: Final = 1.0
+_INFER: Final = Endpoint.INFER  # looking an enumeration's member up takes time
 STUCK_SECONDS: Final = 60.0
 """A run that is longer than the request timeout by this much will never end."""
 
@@ -86,19 +87,20 @@ class Service(Application):
     def observe(self, target: bytes, status: int, seconds: float) -> None:
         endpoint = self._routes.find(target)
         label = endpoint.value if endpoint else OTHER
-        self._metrics.observe(label, status, seconds, timed=endpoint is Endpoint.INFER)
+        self._metrics.observe(label, status, seconds, timed=endpoint is _INFER)
 
     @override
     def answer(self, request: Request, respond: Respond) -> None:
         endpoint = self._routes.find(request.target)
-        if endpoint is None or not endpoint.allows(request.method):
+        if endpoint is _INFER and request.method == b"POST":
+            if self._inference is None:
+                respond(_loading())
+            else:
+                self._inference.answer(request, respond)
+        elif endpoint is None or not endpoint.allows(request.method):
             respond(self._routes.refuse(endpoint, request.target))
-        elif endpoint is not Endpoint.INFER:
-            respond(self._describe(endpoint))
-        elif self._inference is None:
-            respond(_loading())
         else:
-            self._inference.answer(request, respond)
+            respond(self._describe(endpoint))
 
     def _describe(self, endpoint: Endpoint) -> Response:
         ready = self.model is not None and not self._draining

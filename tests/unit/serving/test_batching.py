@@ -120,7 +120,7 @@ async def test_requests_without_rows_share_a_run_too() -> None:
     encoder = Encoder("m", "1", SIGNATURE)
     for outcome in yard.outcomes.values():
         assert isinstance(outcome, Answer)
-        body = encoder.encode(InferenceRequest(None, {}, 0), outcome).body
+        body, _ = encoder.encode(InferenceRequest(None, {}, 0), outcome)
         assert orjson.loads(body)["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [0, 1], "data": []}]
 
 

@@ -54,12 +54,13 @@ def binary_request(datatype: Datatype, shape: list[int], raw: bytes) -> tuple[by
 
 def as_request(encoded: Encoded) -> tuple[bytes, dict[bytes, bytes]]:
     """Turn an answer's output `y` into a request's input `x`."""
-    length = len(encoded.body) if encoded.header_length is None else encoded.header_length
-    document = orjson.loads(encoded.body[:length])
+    body, header_length = encoded
+    length = len(body) if header_length is None else header_length
+    document = orjson.loads(body[:length])
     document["inputs"] = [tensor | {"name": "x"} for tensor in document.pop("outputs")]
     header = orjson.dumps(document)
-    headers = {} if encoded.header_length is None else {HEADER_LENGTH: b"%d" % len(header)}
-    return header + encoded.body[length:], headers
+    headers = {} if header_length is None else {HEADER_LENGTH: b"%d" % len(header)}
+    return header + body[length:], headers
 
 
 @st.composite
@@ -264,8 +265,8 @@ def test_fields_that_are_null_are_absent() -> None:
 
 def test_answer_that_is_not_finite_is_null_in_json() -> None:
     array = np.array([[math.nan, math.inf]], dtype=np.float32)
-    encoded = encode(Datatype.FP32, array, RequestedOutput("y", binary=False))
-    assert orjson.loads(encoded.body) == {
+    body, _ = encode(Datatype.FP32, array, RequestedOutput("y", binary=False))
+    assert orjson.loads(body) == {
         "model_name": "m",
         "model_version": "1",
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [None, None]}],
