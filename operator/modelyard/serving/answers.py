@@ -19,20 +19,28 @@ class Run:
 
     Attributes:
         rows: How many.
+        size: Bytes of the bodies that the inputs came in and may keep alive.
         single_rows: Whether every request has one row, and there are several.
         bodies: For an encoder to keep what it made for all of them at once.
         row_shapes: Of each output, without its first dimension.
     """
 
-    __slots__ = ("_json", "bodies", "inputs", "outputs", "row_shapes", "rows", "single_rows")
+    __slots__ = ("_json", "bodies", "inputs", "outputs", "row_shapes", "rows", "single_rows", "size")
 
     def __init__(
-        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int, *, single_rows: bool = False
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        rows: int,
+        *,
+        size: int = 0,
+        single_rows: bool = False,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
         self.outputs = outputs
         self.row_shapes: tuple[Shape, ...] = tuple([array.shape[1:] for array in outputs.values()])
+        self.size = size
         self.single_rows = single_rows
         self.bodies: list[bytes] | None = None
         self._json: dict[str, list[bytes]] = {}

@@ -1,7 +1,6 @@
 """Open Inference Protocol V2 bodies to tensors, as JSON and with the binary tensor extension; no I/O."""
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,13 +11,12 @@ import orjson
 
 from modelyard.model import Datatype, InputTensor, Signature
 from modelyard.serving.plain import PlainReader, json_types
-from modelyard.serving.tensors import DTYPES, Array, Column
+from modelyard.serving.tensors import DTYPES, Array, Column, read_strings
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 
 # They would change what the answer is, so leaving them unheard would be a wrong answer.
 _UNSUPPORTED_PARAMETERS: Final = ("classification", "shared_memory_region")
-_LENGTH: Final = struct.Struct("<I")
 _NOTHING: Final = memoryview(b"")
 _MAX_DIGITS: Final = 18
 _MAX_SIZE: Final = 2**31 - 1
@@ -58,12 +56,14 @@ class InferenceRequest:
     Attributes:
         rows: The batch size that all inputs share.
         outputs: What the client wants; None = all outputs, as JSON.
+        size: Bytes of the body that the inputs came in and may keep alive.
     """
 
     id: str | None
     inputs: Mapping[str, Column]
     rows: int
     outputs: Sequence[RequestedOutput] | None = None
+    size: int = 0
 
 
 class Decoder:
@@ -87,17 +87,16 @@ class Decoder:
         """
         header_length = headers.get(HEADER_LENGTH)
         if header_length is None and (numbers := self._plain.read_numbers(body)) is not None:
-            return InferenceRequest(*numbers)
+            return InferenceRequest(*numbers, size=len(body))
         document, binary = _split(body, header_length)
         identifier = document.get("id")
         if not isinstance(identifier, str | None):
             raise BadRequestError("id: must be a string")
-        if header_length is None and (plain := self._plain.read(document)) is not None:
-            return InferenceRequest(identifier, *plain)
-        inputs, rows = self._decode_inputs(document.get("inputs"), _Reader(binary))
-        return InferenceRequest(identifier, inputs, rows, self._decode_outputs(document))
+        plain = self._plain.read(document) if header_length is None else self._plain.read_binary(document, binary)
+        inputs, rows = plain or self._decode_inputs(document.get("inputs"), _Reader(binary))
+        return InferenceRequest(identifier, inputs, rows, self._decode_outputs(document), len(body))
 
-    def _decode_inputs(self, entries: object, binary: "_Reader") -> tuple[dict[str, Array], int]:
+    def _decode_inputs(self, entries: object, binary: "_Reader") -> tuple[Mapping[str, Column], int]:
         if not isinstance(entries, list) or not entries:
             raise BadRequestError(f"inputs: must be a list with the inputs {_names(self._inputs)}")
         arrays: dict[str, Array] = {}
@@ -140,6 +139,8 @@ class Decoder:
         return rows
 
     def _decode_outputs(self, document: Mapping[str, Any]) -> Sequence[RequestedOutput] | None:
+        if "parameters" not in document and "outputs" not in document:
+            return None
         default = _flag(document, "binary_data_output", "parameters") or False
         entries = document.get("outputs")
         if not isinstance(entries, list | None):
@@ -308,21 +309,10 @@ def _from_bytes(data: memoryview, datatype: Datatype, shape: list[int], where: s
 
 
 def _strings(data: memoryview, count: int, where: str) -> Array:
-    """Read elements of datatype BYTES: each a length of 4 bytes and then that many bytes of UTF-8."""
-    strings: list[str] = []
-    position = 0
-    while position < len(data) and len(strings) < count:
-        begin = position + _LENGTH.size
-        if begin > len(data):
-            break
-        position = begin + _LENGTH.unpack_from(data, begin - _LENGTH.size)[0]
-        try:
-            strings.append(str(data[begin:position], "utf-8"))
-        except UnicodeDecodeError:
-            raise BadRequestError(f"{where}: element {len(strings)} is not valid UTF-8") from None
-    if len(strings) != count or position != len(data):
-        raise BadRequestError(f"{where}: the binary data does not hold exactly {count} elements")
-    return np.array(strings, dtype=object)
+    try:
+        return np.array(read_strings(data, count), dtype=object)
+    except ValueError as error:
+        raise BadRequestError(f"{where}: {error}") from None
 
 
 def _check_finite(array: Array, tensor: InputTensor, where: str) -> None:

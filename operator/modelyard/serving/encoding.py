@@ -1,6 +1,5 @@
 """Answers to Open Inference Protocol V2 bodies, as JSON and with the binary tensor extension; no I/O."""
 
-import struct
 from collections.abc import Sequence
 from itertools import chain
 from typing import Final, TypeAlias
@@ -10,9 +9,8 @@ import orjson
 from modelyard.model import Datatype, OutputTensor, Signature
 from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import InferenceRequest, RequestedOutput
-from modelyard.serving.tensors import Array
+from modelyard.serving.tensors import BYTES_LENGTH, Array
 
-_LENGTH: Final = struct.Struct("<I")
 _MAX_TEMPLATES: Final = 256
 
 
@@ -82,7 +80,7 @@ def to_bytes(array: Array) -> bytes:
     if array.dtype != object:
         return array.tobytes()
     encoded = [value.encode() for value in array.ravel().tolist()]
-    return b"".join(chain.from_iterable((_LENGTH.pack(len(value)), value) for value in encoded))
+    return b"".join(chain.from_iterable((BYTES_LENGTH.pack(len(value)), value) for value in encoded))
 
 
 def _begin_output(tensor: OutputTensor) -> bytes:

@@ -1,6 +1,6 @@
-"""The common form of a request, read fast: JSON with flat data of the right types and nothing out of the ordinary.
+"""The common forms of a request, read fast: JSON with flat data of the right types, or all of it binary.
 
-What is not of this form is left to the careful decoder, which knows the whole protocol and names what is wrong.
+What is out of the ordinary is left to the careful decoder, which knows the whole protocol and names what is wrong.
 A request that is read here is one that the careful decoder would read the same way.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import simdjson
 
 from modelyard.model import Datatype, InputTensor, Signature
-from modelyard.serving.tensors import DTYPES, Column
+from modelyard.serving.tensors import DTYPES, Column, read_strings
 
 _ENTRY_KEYS: Final = 4
 _INTEGER: Final = frozenset({int})
@@ -37,7 +37,7 @@ def json_types(tensor: InputTensor) -> frozenset[type]:
 class _Expected:
     """What the entry of one input has to look like."""
 
-    __slots__ = ("datatype", "dtype", "inner", "limits", "number", "types", "width")
+    __slots__ = ("datatype", "dtype", "inner", "is_float", "limits", "number", "types", "width")
 
     def __init__(self, tensor: InputTensor) -> None:
         self.datatype = str(tensor.datatype)
@@ -46,7 +46,19 @@ class _Expected:
         self.types = json_types(tensor)
         self.number = _NUMBERS.get(tensor.datatype)
         self.dtype = DTYPES[tensor.datatype]
+        self.is_float = tensor.datatype.is_float
         self.limits = np.iinfo(self.dtype) if tensor.datatype.is_integer else None
+
+    def from_bytes(self, data: memoryview, rows: int) -> Column | None:
+        """Return the values in binary data, None when there is anything to say about them."""
+        if self.dtype.hasobject:
+            return read_strings(data, rows * self.width)
+        array = np.frombuffer(data, self.dtype)
+        if len(array) != rows * self.width or self.dtype == np.bool_:
+            return None
+        if self.is_float and not math.isfinite(np.add.reduce(array, dtype=np.float64)):
+            return None
+        return (array if array.flags.aligned else array.copy()).reshape(rows, *self.inner)
 
 
 class PlainReader:
@@ -95,6 +107,45 @@ class PlainReader:
         if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
             return None
         return columns, rows
+
+    def read_binary(self, document: Mapping[str, Any], data: memoryview) -> tuple[dict[str, Column], int] | None:
+        """Return the inputs and the number of rows when all inputs are in the binary data, None otherwise."""
+        if not self._takes_part:
+            return None
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return self._read_binary(document["inputs"], data)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+    def _read_binary(self, entries: list[dict[str, Any]], data: memoryview) -> tuple[dict[str, Column], int] | None:
+        columns: dict[str, Column] = {}
+        rows, offset = -1, 0
+        for entry in entries:
+            name, shape, parameters = entry["name"], entry["shape"], entry["parameters"]
+            expected = self._expected[name]
+            count, size = shape[0], parameters["binary_data_size"]
+            if rows not in {-1, count}:
+                return None
+            rows = count
+            if (
+                len(entry) != _ENTRY_KEYS
+                or len(parameters) != 1
+                or entry["datatype"] != expected.datatype
+                or not _INTEGER.issuperset(map(type, (size, *shape)))
+                or shape[1:] != expected.inner
+                or size < 0
+                or rows < 0
+            ):
+                return None
+            part = data[offset : offset + size]
+            offset += size
+            column = expected.from_bytes(part, count)
+            if column is None:
+                return None
+            columns[name] = column
+        complete = len(columns) == len(self._expected) == len(entries) and offset == len(data)
+        return (columns, rows) if complete and rows <= self._max_rows else None
 
     def read_numbers(self, body: bytes) -> tuple[str | None, dict[str, Column], int] | None:
         """Return id, inputs and rows of a large body whose inputs are all numbers, None when it is not of that form."""

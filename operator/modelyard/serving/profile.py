@@ -23,6 +23,7 @@ ROWS_PER_SECOND: Final = 2000
 """Rows looked at, of however many come: enough for every statistic, and little work."""
 _FOLD_ROWS: Final = 1024
 _FOLD_RUNS: Final = 512
+_FOLD_BYTES: Final = 1024 * 1024
 _MAX_NEW_CATEGORIES: Final = 20
 _MAX_CATEGORY_LENGTH: Final = 64
 
@@ -108,7 +109,7 @@ class Profile:
         self._inputs = _counters(baseline.features, signature.inputs)
         self._outputs = _counters(baseline.outputs, signature.outputs)
         self._held: list[Run] = []
-        self._held_rows = 0
+        self._held_rows = self._held_bytes = 0
         self._rows = self._sampled_rows = 0
         self._share = 1.0
         self._rows_before = 0
@@ -121,7 +122,8 @@ class Profile:
             return
         self._held.append(run)
         self._held_rows += run.rows
-        if self._held_rows >= _FOLD_ROWS or len(self._held) >= _FOLD_RUNS:
+        self._held_bytes += run.size
+        if self._held_rows >= _FOLD_ROWS or self._held_bytes >= _FOLD_BYTES or len(self._held) >= _FOLD_RUNS:
             self._fold()
 
     def tick(self) -> None:
@@ -160,7 +162,7 @@ class Profile:
             return
         step = math.ceil(self._held_rows / (2 * _FOLD_ROWS))
         self._sampled_rows += len(range(0, self._held_rows, step))
-        self._held_rows = 0
+        self._held_rows = self._held_bytes = 0
         _add(self._inputs, [run.inputs for run in held], step)
         _add(self._outputs, [run.outputs for run in held], step)
 

@@ -42,7 +42,8 @@ def _run(session: Session, requests: Sequence[InferenceRequest]) -> Sequence[Ans
     ends = list(accumulate(request.rows for request in requests))
     inputs = join_inputs(session, requests)
     single_rows = 1 < len(requests) == ends[-1] and all(request.rows == 1 for request in requests)
-    run = Run(inputs, session.run(inputs, ends[-1]), ends[-1], single_rows=single_rows)
+    size = sum([request.size for request in requests])
+    run = Run(inputs, session.run(inputs, ends[-1]), ends[-1], size=size, single_rows=single_rows)
     whole = len(requests) == 1
     return [Answer(run, end - request.rows, end, whole=whole) for request, end in zip(requests, ends, strict=True)]
 

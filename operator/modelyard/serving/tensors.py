@@ -1,5 +1,6 @@
 """Tensors of the Open Inference Protocol as numpy arrays."""
 
+import struct
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -8,7 +9,7 @@ import numpy as np
 from modelyard.model import Datatype
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Column: TypeAlias = "Array | list[Any]"
+Column: TypeAlias = Array | list[Any]
 """The values of an input: an array in its shape, or a flat list of checked values, to be joined with others."""
 
 DTYPES: Final[Mapping[Datatype, np.dtype[Any]]] = {
@@ -26,3 +27,26 @@ DTYPES: Final[Mapping[Datatype, np.dtype[Any]]] = {
     Datatype.FP64: np.dtype("<f8"),
     Datatype.BYTES: np.dtype(object),
 }
+
+BYTES_LENGTH: Final = struct.Struct("<I")
+"""What goes before each element of datatype BYTES in binary data."""
+
+
+def read_strings(data: memoryview, count: int) -> list[str]:
+    """Read elements of datatype BYTES: each a length of 4 bytes and then that many bytes of UTF-8.
+
+    Raises:
+        ValueError: Something else is there.
+    """
+    strings: list[str] = []
+    position, end, size = 0, len(data), BYTES_LENGTH.size
+    while position + size <= end and len(strings) < count:
+        begin = position + size
+        position = begin + BYTES_LENGTH.unpack_from(data, position)[0]
+        try:
+            strings.append(str(data[begin:position], "utf-8"))
+        except UnicodeDecodeError:
+            raise ValueError(f"element {len(strings)} is not valid UTF-8") from None
+    if len(strings) != count or position != end:
+        raise ValueError(f"the binary data does not hold exactly {count} elements")
+    return strings

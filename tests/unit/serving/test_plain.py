@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.model import Datatype, InputTensor, Kind, OutputTensor, Signature, Task
-from modelyard.serving.decoding import BadRequestError, Decoder, InferenceRequest
+from modelyard.serving.decoding import HEADER_LENGTH, BadRequestError, Decoder, InferenceRequest
 from modelyard.serving.plain import PlainReader
 from modelyard.serving.runs import join_column
 
@@ -29,6 +29,11 @@ OF_ALL_KINDS = Signature(
         InputTensor(name="carrier", datatype=Datatype.BYTES, shape=(-1,), kind=Kind.CATEGORICAL),
         InputTensor(name="late", datatype=Datatype.BOOL, shape=(-1, 1), kind=Kind.NUMERIC),
     ),
+    outputs=SIGNATURE.outputs,
+)
+BINARY = Signature(
+    task=Task.OTHER,
+    inputs=(SIGNATURE.inputs[0], OF_ALL_KINDS.inputs[1]),
     outputs=SIGNATURE.outputs,
 )
 _numbers = st.integers(-(2**65), 2**65) | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False)
@@ -62,12 +67,11 @@ def documents(draw: st.DrawFn, signature: Signature) -> dict[str, Any]:
     return {"inputs": entries} | draw(st.just({}) | extra)
 
 
-def _carefully(signature: Signature, body: bytes) -> InferenceRequest | None:
+def _carefully(signature: Signature, body: bytes, headers: dict[bytes, bytes] | None = None) -> InferenceRequest | None:
     decoder = Decoder(signature, 100)
-    decoder._plain = PlainReader(signature.model_copy(update={"inputs": ()}), 0)
     decoder._plain._takes_part = decoder._plain._all_numbers = False
     try:
-        return decoder.decode(body, {})
+        return decoder.decode(body, headers or {})
     except BadRequestError:
         return None
 
@@ -114,6 +118,49 @@ def test_what_is_read_as_numbers_is_what_the_careful_decoder_reads(document: dic
         assert _same(SIGNATURE, columns, careful)
 
 
+@st.composite
+def binary_requests(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
+    """Requests with binary inputs that are nearly right."""
+    rows = draw(st.integers(0, 3))
+    entries, parts = [], []
+    for tensor in draw(st.permutations(BINARY.inputs)):
+        width = 2 if tensor.shape[1:] == (2,) else 1
+        if tensor.datatype is Datatype.BYTES:
+            texts = draw(st.lists(st.binary(max_size=3), min_size=rows * width, max_size=rows * width))
+            part = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+        else:
+            finite = draw(st.booleans())
+            floats = st.floats(width=32, allow_nan=not finite, allow_infinity=not finite)
+            values = draw(st.lists(floats, min_size=rows * width, max_size=rows * width))
+            part = np.array(values, dtype="<f4").tobytes()
+        parts.append(draw(st.just(part) | st.binary(max_size=9)))
+        size = draw(st.just(len(parts[-1])) | st.integers(-1, 20) | st.booleans())
+        shape = draw(st.just([rows, *tensor.shape[1:]]) | st.lists(_numbers | st.booleans(), max_size=3))
+        entry = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": shape,
+            "parameters": {"binary_data_size": size},
+        }
+        entries.append(
+            entry | draw(st.just({}) | st.dictionaries(st.sampled_from([*entry, "data"]), _values, max_size=1))
+        )
+    return {"inputs": entries}, b"".join(parts) + draw(st.just(b"") | st.binary(max_size=2))
+
+
+@given(binary_requests())
+def test_what_is_read_from_binary_data_is_what_the_careful_decoder_reads(request: tuple[dict[str, Any], bytes]) -> None:
+    document, data = request
+    head = json.dumps(document).encode()
+    fast = PlainReader(BINARY, 100).read_binary(document, memoryview(data))
+    if fast is not None:
+        columns, rows = fast
+        careful = _carefully(BINARY, head + data, {HEADER_LENGTH: b"%d" % len(head)})
+        assert careful is not None
+        assert careful.rows == rows
+        assert _same(BINARY, columns, careful)
+
+
 def test_large_request_of_numbers_is_read_fast_and_small_or_nested_ones_are_not() -> None:
     rows = 200
 
@@ -136,6 +183,19 @@ def test_large_request_of_numbers_is_read_fast_and_small_or_nested_ones_are_not(
     assert reader.read_numbers(body(rows, [0.25, 1e39] * rows)) is None
     assert reader.read_numbers(body(rows, [0.25, None] * rows)) is None
     assert reader.read_numbers(body(rows, [0.25] * 2 * rows)) is not None
+
+
+def test_binary_request_of_the_common_form_is_read_fast() -> None:
+    entries = [
+        {"name": "size", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}},
+        {"name": "carrier", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 6}},
+    ]
+    data = np.array([1.5, 2.5], "<f4").tobytes() + b"\2\0\0\0AA"
+    read = PlainReader(BINARY, 100).read_binary({"inputs": entries}, memoryview(data))
+    assert read is not None
+    columns, rows = read
+    assert (np.asarray(columns["size"]).tolist(), columns["carrier"], rows) == ([[1.5, 2.5]], ["AA"], 1)
+    assert PlainReader(BINARY, 100).read_binary({"inputs": entries}, memoryview(data + b"x")) is None
 
 
 def test_models_with_other_than_a_batch_of_rows_are_left_to_the_careful_decoder() -> None:
