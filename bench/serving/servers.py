@@ -156,6 +156,10 @@ class Running:
         return (self.launch.folder / "log").read_text(errors="replace")[-1500:]
 
 
+IMAGE_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTHONOPTIMIZE": "2"}
+"""What the image of the server sets (dev/images/server.Dockerfile)."""
+
+
 def ours(
     environment: Mapping[str, str] | None = None,
     *,
@@ -175,6 +179,7 @@ def ours(
     def variables(launch: Launch) -> dict[str, str]:
         digest = {"MODELYARD_MODEL_DIGEST": directory_digest(launch.workload.folder)} if pinned else {}
         return digest | {
+            **IMAGE_ENVIRONMENT,
             "MODELYARD_MODEL_DIR": str(launch.workload.folder),
             "MODELYARD_MODEL_NAME": MODEL,
             "MODELYARD_MODEL_VERSION": "1",
@@ -223,7 +228,12 @@ def peer_variants(peer: str, python: Path) -> list[Server]:
 
 
 def _model_environment(launch: Launch) -> dict[str, str]:
-    return {"PYTHONPATH": str(REPOSITORY), "BENCH_MODEL": str(launch.workload.model_file)}
+    threads = IMAGE_ENVIRONMENT["OPENBLAS_NUM_THREADS"]
+    return {
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONPATH": str(REPOSITORY),
+        "BENCH_MODEL": str(launch.workload.model_file),
+    }
 
 
 def _mlserver(python: Path, *, batching: bool) -> Server:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -18,6 +19,12 @@ from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
 from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
 from modelyard.cli.compare import Row, Side
 from modelyard.cli.compare import compare as compare_versions
+from modelyard.cli.predict import ModelClient, PredictError
+from modelyard.cli.predict import predict as predict_file
+from modelyard.cli.rows import RowsError
+from modelyard.cli.serve import Options, ServeError
+from modelyard.cli.serve import serve as serve_folder
+from modelyard.cli.tensors import TensorsError
 from modelyard.cli.watch import changes, clock
 from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_training_run
 
@@ -103,6 +110,38 @@ def compare(
     console.print(table)
 
 
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model directory, as training writes it.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the folder's.")] = None,
+    version: Annotated[int, typer.Option(min=1, help="Version of the model.")] = 1,
+    address: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 8080,
+) -> None:
+    """Serve a model directory on this machine, with the server that also runs in the cluster. Ctrl-C ends it."""
+    path = folder.resolve()
+    options = Options(folder=path, name=name or path.name, version=version, address=address, port=port)
+    code = _guarded(lambda: serve_folder(options, lambda text: print(text, flush=True)))  # noqa: T201 - to be copied
+    raise typer.Exit(EXIT_NOT_READY if code else 0)
+
+
+@app.command()
+def predict(
+    url: Annotated[str, typer.Argument(help="URL of a model: http://HOST:PORT/v2/models/NAME.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="Rows: .csv, .json or .jsonl (lines), .parquet.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
+    rows: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many in one request.")] = 1000,
+) -> None:
+    """Ask a model for each row of a file, by the names of its columns, and write the answers as CSV."""
+
+    def ask() -> int:
+        with ModelClient(url) as client:
+            return predict_file(client, file, rows, output, sys.stdout)
+
+    count = _guarded(ask)
+    print(f"{count} rows", file=sys.stderr)  # noqa: T201
+
+
 _STYLES = {Mark.DONE: "green", Mark.ACTIVE: "yellow", Mark.BLOCKED: "red", Mark.PENDING: "dim"}
 
 
@@ -149,7 +188,7 @@ def _short(text: str) -> str:
 def _guarded(call: Callable[[], Result]) -> Result:
     try:
         return call()
-    except ClusterError as error:
+    except (ClusterError, PredictError, RowsError, ServeError, TensorsError) as error:
         _fail(str(error))
 
 

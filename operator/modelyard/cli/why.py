@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
 from modelyard.api.v1alpha1.common import Condition, ConditionStatus
+from modelyard.api.v1alpha1.modelversion import Format
 from modelyard.api.v1alpha1.trainingrun import StepState
 
 
@@ -68,6 +69,7 @@ WHO = {
     "Resolving": TIME,
     "Verifying": TIME,
     "Progressing": TIME,
+    "Converting": TIME,
     "ChampionMoved": TIME,
 }
 
@@ -91,8 +93,9 @@ def why_training_run(run: TrainingRun) -> Explanation:
 
 
 def why_model_version(version: ModelVersion) -> Explanation:
-    """Explain a ModelVersion: bytes, evaluation."""
-    lines = [_condition_line(version.status.conditions, kind) for kind in ("ArtifactAvailable", "Accepted")]
+    """Explain a ModelVersion: bytes, conversion, evaluation."""
+    kinds = ("ArtifactAvailable", *(("Converted",) if version.spec.format is Format.PICKLE else ()), "Accepted")
+    lines = [_condition_line(version.status.conditions, kind) for kind in kinds]
     if version.spec.evaluation:
         lines.append(Line(Mark.DONE, version.spec.evaluation.message or version.spec.evaluation.verdict.value))
     return _explanation(lines, version.status.conditions)

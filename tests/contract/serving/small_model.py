@@ -121,3 +121,7 @@ def _examples(model: bytes) -> dict[str, Any]:
         "tolerance": 0.0001,
         "examples": [{"inputs": inputs, "outputs": outputs}],
     }
+
+
+BODY = json.dumps({"inputs": request_tensors(EXAMPLE_ROWS)}).encode()
+PATH = "/v2/models/flight-delay/infer"

@@ -3,15 +3,16 @@
 import time
 
 from tests.contract.serving.conftest import StartServer
-from tests.contract.serving.load import BODY, PATH, load
 from tests.contract.serving.raw_http import Client, get, post
 from tests.contract.serving.server_process import ServerProcess
+from tests.contract.serving.small_model import BODY, PATH
+from tests.support.load import load
 from tests.support.waiting import wait_until
 
 
 def test_drain_under_load_fails_no_request_and_exits_0(start_server: StartServer) -> None:
     server = start_server(MODELYARD_DRAIN_SECONDS="2").wait_ready()
-    with load(server.port) as clients:
+    with load(("127.0.0.1", server.port), PATH, BODY) as clients:
         wait_until(lambda: all(client.answered > 50 for client in clients), seconds=20, what="load")
         server.terminate()
         server.wait_logged("draining")

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from tests.contract.serving.conftest import StartServer
-from tests.contract.serving.load import BODY, LoadClient, load
 from tests.contract.serving.server_process import ServerProcess
+from tests.contract.serving.small_model import BODY, PATH
+from tests.support.load import LoadClient, load
 from tests.support.waiting import wait_until
 
 SWAPS = 3
@@ -34,7 +35,7 @@ def _has_answered(client: LoadClient, count: int) -> bool:
 def test_swap_under_load_fails_no_request(start_server: StartServer, own_model_dir: Path) -> None:
     server = start_server(own_model_dir, MODELYARD_MODEL_DIGEST="").wait_ready()
     digests = [_served_digest(server)]
-    with load(server.port) as clients:
+    with load(("127.0.0.1", server.port), PATH, BODY) as clients:
         for _ in range(SWAPS):
             _add_example(own_model_dir)
             server.process.send_signal(signal.SIGHUP)

@@ -1,33 +1,29 @@
 """Clients that keep asking, and note every request that was not answered."""
 
 import http.client
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from tests.contract.serving.small_model import EXAMPLE_ROWS, request_tensors
-
-BODY = json.dumps({"inputs": request_tensors(EXAMPLE_ROWS)}).encode()
-PATH = "/v2/models/flight-delay/infer"
 
 
 @dataclass
 class LoadClient:
     """Sends requests one after the other over kept connections, as long as it is told to."""
 
-    port: int
+    address: tuple[str, int]
+    path: str
+    body: bytes
     stop: threading.Event
     answered: int = 0
     ended: int = 0
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=10)
         while not self.stop.is_set():
             try:
-                connection.request("POST", PATH, BODY)
+                connection.request("POST", self.path, self.body)
                 response = connection.getresponse()
                 content = response.read()
             except (OSError, http.client.HTTPException) as error:
@@ -42,10 +38,10 @@ class LoadClient:
 
 
 @contextmanager
-def load(port: int, clients: int = 4) -> Iterator[list[LoadClient]]:
+def load(address: tuple[str, int], path: str, body: bytes, clients: int = 4) -> Iterator[list[LoadClient]]:
     """Keep a server busy; at the end no request may have failed."""
     stop = threading.Event()
-    asking = [LoadClient(port, stop) for _ in range(clients)]
+    asking = [LoadClient(address, path, body, stop) for _ in range(clients)]
     threads = [threading.Thread(target=client.run) for client in asking]
     for thread in threads:
         thread.start()
