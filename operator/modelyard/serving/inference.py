@@ -12,6 +12,8 @@ from modelyard.serving.decoding import BadRequestError, InferenceRequest, Invali
 from modelyard.serving.messages import RETRY_LATER, TRACEPARENT, Request, Respond, Response, problem
 from modelyard.serving.metrics import Metrics
 from modelyard.serving.models import Model
+from modelyard.serving.prediction_id import new_prediction_id
+from modelyard.serving.prediction_log import PredictionLog
 from modelyard.serving.profile import Profile
 from modelyard.serving.runs import Outcome
 from modelyard.serving.worker import Worker
@@ -41,11 +43,13 @@ class Inference:
         worker: Worker,
         *,
         profile: Profile | None,
+        log: PredictionLog | None,
     ) -> None:
         self.model = model
         self._timeout_seconds = timeout_seconds
         self._headers = headers
         self._metrics = metrics
+        self._log = log
         self._batcher = Batcher(model, worker, metrics, profile, asyncio.get_running_loop())
 
     def answer(self, http: Request, respond: Respond) -> None:
@@ -73,6 +77,8 @@ class Inference:
         if not isinstance(outcome, Answer):
             return self._failure(http, outcome)
         self._metrics.rows += request.rows
+        if self._log is not None and self._log.sampled():
+            self._note(self._log, request, outcome)
         body, header_length = self.model.encoder.encode(request, outcome)
         headers = self._headers + http.trace_header() if TRACEPARENT in http.headers else self._headers
         response = Response(200, body, headers=headers)
@@ -83,6 +89,13 @@ class Inference:
             response.body = gzip.compress(body, _COMPRESSION_LEVEL, mtime=0)
             response.headers += b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
         return response
+
+    def _note(self, log: PredictionLog, request: InferenceRequest, answer: Answer) -> None:
+        """Log an answer. It gets an id if it has none, so that what turns out later can be told of it."""
+        if request.id is None:
+            request.id = new_prediction_id()
+        outputs = {name: answer.array(name) for name in answer.run.outputs}
+        log.add(request.id, request.inputs, outputs, request.rows, request.size)
 
     def _bad_request(self, error: BadRequestError, http: Request) -> Response:
         if isinstance(error, InvalidValueError):

@@ -17,6 +17,8 @@ from modelyard.serving.http import Application, Connections
 from modelyard.serving.limits import Limits
 from modelyard.serving.loader import load_model
 from modelyard.serving.metrics import Metrics
+from modelyard.serving.prediction_log import PredictionLog
+from modelyard.serving.prediction_log_metrics import PredictionLogCollector
 from modelyard.serving.reload import reload_when_asked
 from modelyard.serving.service import Service
 from modelyard.serving.settings import MIB, Settings
@@ -98,8 +100,11 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     signals = Signals(loop)
     metrics, worker = Metrics(settings.objective_seconds), Worker(loop)
-    service = Service(settings, metrics, worker)
+    log = PredictionLog.open(settings)
+    service = Service(settings, metrics, worker, log)
     exposition = Exposition(metrics, settings, lambda: service.model)
+    if log:
+        exposition.register(PredictionLogCollector(log, settings))
     admin = Admin(exposition.render, service.profile_snapshot)
     tls = _read_tls(settings, exposition)
     http = await Listener.open(
@@ -138,6 +143,8 @@ async def serve(settings: Settings) -> None:
     await scrapes.close(0)
     for task in background:
         task.cancel()
+    if log:
+        await asyncio.to_thread(log.close)
     _log.info("stopped")
 
 

@@ -64,8 +64,9 @@ class _CategoricalCounts:
         self._other = self._missing = 0
 
     def add(self, values: Array) -> None:
-        for value, count in Counter(values.tolist()).items():
-            category = str(value)
+        # Numbers become texts as they do in the baseline.
+        texts = values if values.dtype.hasobject else values.astype(str)
+        for category, count in Counter(texts.tolist()).items():
             if category in self._counts:
                 self._counts[category] += count
             elif not category:

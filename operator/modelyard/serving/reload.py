@@ -19,10 +19,10 @@ async def reload_when_asked(asked: asyncio.Event, settings: Settings, service: S
         try:
             # Not in the worker: requests that wait for it would wait for the load too.
             model = await asyncio.to_thread(load_model, settings)
+            service.serve(model)
         except StartError as error:
             _log.error(
                 "the model stays, its successor is refused", extra={"reason": error.reason, "problem": str(error)}
             )
         else:
-            service.serve(model)
             _log.info("model replaced", extra={"digest": model.digest})

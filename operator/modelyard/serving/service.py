@@ -12,6 +12,7 @@ from modelyard.serving.messages import RETRY_LATER, Request, Respond, Response, 
 from modelyard.serving.metrics import OTHER, Metrics
 from modelyard.serving.models import Model
 from modelyard.serving.openapi import api_document
+from modelyard.serving.prediction_log import PredictionLog
 from modelyard.serving.profile import Profile
 from modelyard.serving.routes import Endpoint, Routes
 from modelyard.serving.settings import Settings
@@ -30,12 +31,13 @@ class Service(Application):
         profile: Of what the present model was asked and answered.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, worker: Worker) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, worker: Worker, log: PredictionLog | None = None) -> None:
         self._settings = settings
         self._name, self._version = settings.model_name, settings.model_version
         self._stuck_seconds = settings.timeout_seconds + STUCK_SECONDS
         self._metrics = metrics
         self._worker = worker
+        self._log = log
         self._routes = Routes(self._name, self._version)
         self._headers = f"X-Modelyard-Model: {self._name}/{self._version}\r\n".encode()
         self._inference: Inference | None = None
@@ -49,13 +51,25 @@ class Service(Application):
         return None if self._inference is None else self._inference.model
 
     def serve(self, model: Model) -> None:
-        """From now on answer with this model. Requests that wait for the one before get its answers."""
+        """From now on answer with this model. Requests that wait for the one before get its answers.
+
+        Raises:
+            StartError: The prediction log is to have a column that the model has not.
+        """
+        if self._log is not None:
+            self._log.check(model.signature)
         if self._inference is not None:
             self._metrics.swaps += 1
         settings = self._settings
         self.profile = Profile(model.signature, model.baseline, self._identity(model)) if settings.profile else None
         self._inference = Inference(
-            model, settings.timeout_seconds, self._headers, self._metrics, self._worker, profile=self.profile
+            model,
+            settings.timeout_seconds,
+            self._headers,
+            self._metrics,
+            self._worker,
+            profile=self.profile,
+            log=self._log,
         )
         self._api = None
 

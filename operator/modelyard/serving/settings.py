@@ -1,5 +1,6 @@
 """What the server is told by its environment (docs/contracts.md, "A model server's pod")."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,15 @@ class SettingsError(ValueError):
     """A variable is missing or not allowed; the message names each one and what is allowed."""
 
 
+@dataclass(frozen=True, slots=True)
+class PredictionLogSettings:
+    """Which predictions are logged where; no columns = all inputs."""
+
+    folder: Path
+    percent: float
+    columns: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The server's settings; times in seconds. An empty `address` means every address of the pod.
@@ -31,6 +41,7 @@ class Settings:
         objective_seconds: Within which requests should be answered; None = not said.
         grpc_port: None = no gRPC.
         tls_dir: Folder with `tls.crt` and `tls.key`; None = no TLS.
+        prediction_log: None = no prediction is logged.
     """
 
     model_dir: Path
@@ -41,6 +52,7 @@ class Settings:
     track: str
     objective_seconds: float | None
     profile: bool
+    prediction_log: PredictionLogSettings | None
     timeout_seconds: float
     max_request_bytes: int
     max_rows: int
@@ -72,6 +84,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         track=reader.one_of("MODELYARD_TRACK", TRACKS, default="stable"),
         objective_seconds=reader.number("MODELYARD_OBJECTIVE_SECONDS", float, (0.0001, 3600), default=None),
         profile=reader.one_of("MODELYARD_PROFILE", ("on", "off"), default="on") == "on",
+        prediction_log=_prediction_log(reader, environment.get("MODELYARD_PREDICTION_LOG_DIR", "")),
         timeout_seconds=reader.number("MODELYARD_TIMEOUT_SECONDS", float, (0.001, 3600), default=10.0),
         max_request_bytes=reader.number("MODELYARD_MAX_REQUEST_BYTES", int, (1024, 1024 * MIB), default=16 * MIB),
         max_rows=reader.number("MODELYARD_MAX_ROWS", int, (1, 10_000_000), default=65536),
@@ -86,6 +99,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if reader.problems:
         raise SettingsError("; ".join(reader.problems))
     return settings
+
+
+def _prediction_log(reader: "_Reader", folder: str) -> PredictionLogSettings | None:
+    percent = reader.number("MODELYARD_PREDICTION_LOG_PERCENT", float, (0.01, 100), default=100.0)
+    columns = reader.names("MODELYARD_PREDICTION_LOG_COLUMNS")
+    return PredictionLogSettings(Path(folder), percent, columns) if folder else None
 
 
 class _Reader:
@@ -128,6 +147,17 @@ class _Reader:
             kind = "a whole number" if parse is int else "a number"
             self._refuse(name, f"{kind} from {low} to {high}", text)
         return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        text = self._environment.get(name, "[]")
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self._refuse(name, 'a JSON list of strings, such as ["distance"]', text)
+            return ()
+        return tuple(dict.fromkeys(values))
 
     def _refuse(self, name: str, allowed: str, value: str) -> None:
         self.problems.append(f"{name}: must be {allowed}, got '{value[:100]}'")

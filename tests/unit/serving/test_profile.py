@@ -150,3 +150,13 @@ def test_new_categories_are_bounded_in_number_and_length() -> None:
 def test_refused_values_are_shown_by_feature_and_kind() -> None:
     refused = {("size", "wrong_type"): 2, ("size", "missing"): 1}
     assert profile().snapshot(refused)["invalid"] == {"size": {"wrong_type": 2, "missing": 1}}
+
+
+def test_categories_that_are_numbers_are_named_as_in_the_baseline() -> None:
+    tensor = InputTensor(name="size", datatype=Datatype.FP32, shape=(-1, 1), kind=Kind.CATEGORICAL)
+    values = np.array([[0.1], [2.0], [0.1]], np.float32)
+    categories = CategoricalProfile(name="size", categories=("0.1", "2.0"), counts=(1, 1))
+    signature = SIGNATURE.model_copy(update={"inputs": (tensor,)})
+    counted = Profile(signature, Baseline(rows=2, features=(categories,)), {})
+    counted.record(Run({"size": values}, {}, 3))
+    assert counted.snapshot({})["features"][0]["counts"] == [2, 1]

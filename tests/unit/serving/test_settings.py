@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.serving.settings import SettingsError, read_settings
+from modelyard.serving.settings import PredictionLogSettings, SettingsError, read_settings
 
 REQUIRED = {
     "MODELYARD_MODEL_NAME": "flight-delay",
@@ -56,6 +56,16 @@ def test_required_variable_that_is_missing_is_named(name: str) -> None:
         read_settings({key: value for key, value in REQUIRED.items() if key != name})
 
 
+def test_prediction_log_is_on_when_it_has_a_folder() -> None:
+    assert read_settings(REQUIRED | {"MODELYARD_PREDICTION_LOG_PERCENT": "5"}).prediction_log is None
+    variables = {
+        "MODELYARD_PREDICTION_LOG_DIR": "/spool",
+        "MODELYARD_PREDICTION_LOG_PERCENT": "0.5",
+        "MODELYARD_PREDICTION_LOG_COLUMNS": '["a", "b", "a"]',
+    }
+    assert read_settings(REQUIRED | variables).prediction_log == PredictionLogSettings(Path("/spool"), 0.5, ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -78,6 +88,9 @@ def test_required_variable_that_is_missing_is_named(name: str) -> None:
         ("MODELYARD_ADDRESS", "localhost"),
         ("MODELYARD_GRPC_PORT", "x"),
         ("MODELYARD_DEVICE", "gpu"),
+        ("MODELYARD_PREDICTION_LOG_PERCENT", "0"),
+        ("MODELYARD_PREDICTION_LOG_COLUMNS", "distance"),
+        ("MODELYARD_PREDICTION_LOG_COLUMNS", "[1]"),
         ("MODELYARD_HTTP_PORT", "65536"),
     ],
 )

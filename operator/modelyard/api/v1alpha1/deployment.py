@@ -7,6 +7,7 @@ from pydantic import Field
 
 from modelyard.api.v1alpha1.common import (
     LIST_ATOMIC,
+    LIST_SET,
     ApiModel,
     Conditions,
     Count32,
@@ -48,6 +49,8 @@ class Reason(StrEnum):
     NO_CHAMPION = "NoChampion"
     RETIRED = "Retired"
     ARTIFACT_UNAVAILABLE = "ArtifactUnavailable"
+    CONVERTING = "Converting"
+    NOT_CONVERTED = "NotConverted"
     COMPLETED = "Completed"
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
@@ -100,13 +103,39 @@ RuntimeVersion = Annotated[
 ]
 
 
+class Protocol(StrEnum):
+    """Protocols of the model server: the Open Inference Protocol V2 over HTTP/1.1 and over gRPC."""
+
+    REST = "REST"
+    GRPC = "GRPC"
+
+
+class Tls(ApiModel):
+    """Where certificates come from."""
+
+    secret_name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+    """Secret of the type `kubernetes.io/tls` in this namespace; a renewed one is used without a restart."""
+
+
 class Endpoint(ApiModel):
     """How the model is served online."""
+
+    rules = (
+        Rule(
+            rule="!has(self.protocols) || 'REST' in self.protocols",
+            message="must have REST among `protocols`, which health checks need",
+            field_path=".protocols",
+        ),
+    )
 
     replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
     """Number of pods."""
     resources: ResourceRequirements = ResourceRequirements()
     """Resources of each model server."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1, max_length=2, json_schema_extra=LIST_SET)] = ()
+    """REST, on port 80 of the Service (443 with `tls`), and GRPC if it is listed, on port 9000; absent = REST."""
+    tls: Tls | None = None
+    """Serve all protocols over TLS; absent = in the clear."""
     runtime_version: RuntimeVersion | None = None
     """Tag or digest of the model server's image; absent = the operator's, recorded at the first roll-out so that an operator upgrade restarts nothing."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, json_schema_extra={"format": "int32"})] = 10
@@ -132,6 +161,25 @@ class Rollout(ApiModel):
     """No new revision is started while it is set."""
 
 
+class PredictionLog(ApiModel):
+    """A sample of requests and answers, kept in the store. What it holds may be personal data."""
+
+    sample_percent: Annotated[int, Field(ge=1, le=100, json_schema_extra={"format": "int32"})]
+    """Share of the requests that are logged, with all their rows."""
+    columns: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
+        Field(max_length=256, json_schema_extra=LIST_SET),
+    ] = ()
+    """Inputs that are logged; absent = all. Outputs are always logged."""
+
+
+class Monitoring(ApiModel):
+    """What is kept of the traffic."""
+
+    prediction_log: PredictionLog | None = None
+    """Log predictions, so that labels that come late can be joined to them; absent = no prediction is kept."""
+
+
 class DeploymentSpec(ApiModel):
     """What is served, and how."""
 
@@ -141,6 +189,8 @@ class DeploymentSpec(ApiModel):
     """How it is served online."""
     rollout: Rollout = Rollout()
     """How one revision follows another."""
+    monitoring: Monitoring = Monitoring()
+    """What is kept of the traffic; it applies to the pods as they are, without a new revision."""
 
 
 Revision = Annotated[str, Field(max_length=10, pattern=r"^[0-9a-f]{10}$")]

@@ -8,6 +8,7 @@ from pydantic import Field
 from modelyard.api.v1alpha1.common import (
     ApiModel,
     Conditions,
+    Count32,
     Count64,
     CustomResource,
     Decimal,
@@ -21,6 +22,7 @@ from modelyard.api.v1alpha1.common import (
     ResourceName,
     Rule,
     StoreUri,
+    Time,
     VersionNumber,
     list_map,
 )
@@ -32,6 +34,7 @@ class ConditionType(StrEnum):
 
     READY = "Ready"
     ARTIFACT_AVAILABLE = "ArtifactAvailable"
+    CONVERTED = "Converted"
     ACCEPTED = "Accepted"
     STALLED = "Stalled"
 
@@ -47,6 +50,20 @@ class Reason(StrEnum):
     ARTIFACT_MISSING = "ArtifactMissing"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
     ARTIFACT_UNREACHABLE = "ArtifactUnreachable"
+    CONVERTED = "Converted"
+    CONVERTING = "Converting"
+    CONVERSION_FAILED = "ConversionFailed"
+
+
+class Refusal(StrEnum):
+    """Why a Pickle is not converted and never will be; reasons of `convert` and of the condition Converted."""
+
+    LIMIT_EXCEEDED = "LimitExceeded"
+    NOT_CONVERTIBLE = "NotConvertible"
+    PARITY_FAILED = "ParityFailed"
+    PICKLE_REFUSED = "PickleRefused"
+    SAMPLES_INVALID = "SamplesInvalid"
+    VERSION_MISMATCH = "VersionMismatch"
 
 
 class Verdict(StrEnum):
@@ -70,6 +87,7 @@ class Format(StrEnum):
     """Format of the model's bytes."""
 
     ONNX = "ONNX"
+    PICKLE = "Pickle"
 
 
 class Artifact(ApiModel):
@@ -207,7 +225,7 @@ class ModelVersionSpec(ApiModel):
     version: VersionNumber
     """Number of the version."""
     format: Format = Format.ONNX
-    """Format of the bytes."""
+    """Format of the bytes. A Pickle is a tree with `model.pkl` and sample rows; it is converted before it serves."""
     artifact: Artifact
     """The bytes."""
     lineage: Lineage | None = None
@@ -220,6 +238,41 @@ class ModelVersionSpec(ApiModel):
     """Set to take the version out of service; nothing resolves to it any more."""
 
     mutable = frozenset({"retired"})
+    rules = (
+        Rule(
+            rule="self.format != 'Pickle' || (!has(self.evaluation) && !has(self.lineage))",
+            message="must have neither `lineage` nor `evaluation` with the format 'Pickle': runs publish ONNX alone",
+            field_path=".format",
+        ),
+    )
+
+
+class ConvertedArtifact(ApiModel):
+    """The model directory that a Pickle became."""
+
+    uri: StoreUri
+    """Where its manifest is."""
+    digest: Digest
+    """Digest of the manifest."""
+    bytes: Count64 = 0
+    """Size of all its files."""
+
+
+class Conversion(ApiModel):
+    """How far a Pickle is on its way to ONNX."""
+
+    attempt: Count32 = 0
+    """Number of the newest attempt, from 1."""
+    failures: Count32 = 0
+    """Failed attempts that count against the limit; those that the store's absence caused do not."""
+    last_failure_time: Time | None = None
+    """When the newest attempt failed; the next one waits for some time."""
+    artifact: ConvertedArtifact | None = None
+    """What servers fetch; absent until it is there."""
+    maximum_difference: Decimal | None = None
+    """Greatest difference between the answers of both forms on the sample rows: absolute, or relative above 1."""
+    rows: Count64 | None = None
+    """Sample rows on which the answers were compared."""
 
 
 class ModelVersionStatus(ApiModel):
@@ -229,8 +282,10 @@ class ModelVersionStatus(ApiModel):
     """Generation that was last reconciled."""
     champion: Annotated[str, Field(max_length=3, pattern=r"^(Yes|No)$")] | None = None
     """Is it the champion of its model in this namespace?"""
+    conversion: Conversion | None = None
+    """How far a Pickle is on its way to ONNX; absent with other formats."""
     conditions: Conditions = ()
-    """Ready, ArtifactAvailable, Accepted."""
+    """Ready, ArtifactAvailable, Converted (with the format Pickle), Accepted."""
 
 
 class ModelVersion(CustomResource):
@@ -275,6 +330,13 @@ class ModelVersion(CustomResource):
     """The record."""
     status: ModelVersionStatus = ModelVersionStatus()
     """What was observed of the version."""
+
+    @property
+    def served_artifact(self) -> "Artifact | ConvertedArtifact | None":
+        """What servers fetch and verify; None for a Pickle that is not converted yet."""
+        if self.spec.format is not Format.PICKLE:
+            return self.spec.artifact
+        return self.status.conversion.artifact if self.status.conversion else None
 
     rules = (
         Rule(

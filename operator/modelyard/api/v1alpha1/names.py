@@ -1,5 +1,6 @@
 """Names, labels and field managers that more than one part of Modelyard relies on (docs/contracts.md)."""
 
+import hashlib
 from typing import Final
 
 GROUP: Final = "modelyard.dev"
@@ -36,9 +37,12 @@ MAX_STEP_NAME: Final = 18
 MAX_MODEL_NAME: Final = 50
 MAX_DEPLOYMENT_NAME: Final = 45
 
+_KEPT: Final = 45
+
 MODEL_OUTPUT: Final = "model"
 CHAMPION_INPUT: Final = "champion"
 REGISTER_STEP: Final = "register"
+CONVERT_STEP: Final = "convert"
 
 
 def job_name(run: str, step: str, attempt: int) -> str:
@@ -46,9 +50,24 @@ def job_name(run: str, step: str, attempt: int) -> str:
     return f"{run}-{step}-{attempt}"
 
 
-def model_version_name(model: str, version: int) -> str:
+def model_version_name(model: str, version: int | str) -> str:
     """Return the name of a ModelVersion; at most 63 characters."""
     return f"{model}-v{version}"
+
+
+def conversion_job_name(version: str, attempt: int) -> str:
+    """Return the name of the Job of one attempt to convert a ModelVersion; at most 61 characters.
+
+    Args:
+        version: name of the ModelVersion; of a long one the start and a hash are taken.
+        attempt: number of the attempt, from 1.
+    """
+    short = (
+        version
+        if len(version) <= _KEPT
+        else f"{version[: _KEPT - 11]}-{hashlib.sha256(version.encode()).hexdigest()[:10]}"
+    )
+    return f"{short}-{CONVERT_STEP}-{attempt}"
 
 
 def revision_name(deployment: str, revision: str) -> str:

@@ -100,10 +100,60 @@ def test_resources_are_the_users_or_small() -> None:
 
 
 def test_service_selects_one_revision() -> None:
-    service = build_service(deployment(), "0123456789")
+    service = build_service(deployment(), "0123456789", tls=False)
     assert service["metadata"]["name"] == "delay"
     assert service["spec"]["selector"]["modelyard.dev/revision"] == "0123456789"
     assert (service["spec"]["ports"][0]["port"], service["spec"]["ports"][0]["targetPort"]) == (80, "http")
+
+
+def test_server_without_wishes_speaks_rest_in_the_clear() -> None:
+    _, server = containers(workload())
+    assert [port["name"] for port in server["ports"]] == ["http", "metrics"]
+    assert server["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+
+
+def test_grpc_gets_a_port_in_pod_and_service() -> None:
+    wanted = {"protocols": ["REST", "GRPC"]}
+    _, server = containers(workload(**wanted))
+    assert {"name": "MODELYARD_GRPC_PORT", "value": "9000"} in server["env"]
+    assert {"name": "grpc", "containerPort": 9000, "protocol": "TCP"} in server["ports"]
+    ports = build_service(deployment(**wanted), "0123456789", tls=False)["spec"]["ports"]
+    assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [
+        ("http", 80, "http"),
+        ("grpc", 9000, "grpc"),
+    ]
+    assert ports[1]["appProtocol"] == "kubernetes.io/h2c"
+
+
+def test_tls_mounts_certificate_and_key_of_the_secret_read_only() -> None:
+    manifest = workload(tls={"secretName": "delay-tls"})
+    _, server = containers(manifest)
+    volumes = {volume["name"]: volume for volume in manifest["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["tls"]["secret"] == {
+        "secretName": "delay-tls",
+        "items": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
+        "defaultMode": 0o440,
+        "optional": True,
+    }
+    assert {"name": "tls", "mountPath": "/modelyard/tls", "readOnly": True} in server["volumeMounts"]
+    assert {"name": "MODELYARD_TLS_DIR", "value": "/modelyard/tls"} in server["env"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert server[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+def test_service_over_tls_has_no_port_in_the_clear() -> None:
+    ports = build_service(deployment(protocols=["REST", "GRPC"]), "0123456789", tls=True)["spec"]["ports"]
+    assert [(port["name"], port["port"], port["appProtocol"]) for port in ports] == [
+        ("https", 443, "https"),
+        ("grpc", 9000, "https"),
+    ]
+
+
+@pytest.mark.parametrize(("limits", "device"), [({"nvidia.com/gpu": 1}, "cuda"), ({"nvidia.com/gpu": "0"}, None)])
+def test_server_with_a_gpu_uses_it(limits: dict[str, Any], device: str | None) -> None:
+    _, server = containers(workload(resources={"limits": limits}))
+    devices = [variable["value"] for variable in server["env"] if variable["name"] == "MODELYARD_DEVICE"]
+    assert devices == ([device] if device else [])
 
 
 @pytest.mark.parametrize(
@@ -115,6 +165,7 @@ def test_service_selects_one_revision() -> None:
         {"podTemplate": {"labels": {"team": "air"}}},
         {"podTemplate": {"annotations": {"note": "x"}}},
         {"podTemplate": {"runtimeClassName": "gvisor"}},
+        {"tls": {"secretName": "delay-tls"}},
     ],
 )
 def test_behaviour_is_part_of_the_revision(change: dict[str, Any]) -> None:
@@ -126,6 +177,7 @@ def test_behaviour_is_part_of_the_revision(change: dict[str, Any]) -> None:
     [
         {"replicas": 9},
         {"resources": {"limits": {"cpu": 2}}},
+        {"protocols": ["REST", "GRPC"]},
         {"podTemplate": {"nodeSelector": {"zone": "a"}}},
         {"podTemplate": {"tolerations": [{"key": "gpu", "operator": "Exists"}]}},
         {"podTemplate": {"priorityClassName": "high"}},

@@ -276,6 +276,34 @@ def test_scale_and_resources_change_the_serving_revision_in_place() -> None:
     assert len(world.status["history"]) == 1
 
 
+def test_grpc_is_added_to_the_serving_revision_in_place() -> None:
+    world = serving(1)
+    revision = world.selected()
+    world.ask(endpoint={"protocols": ["REST", "GRPC"]})
+    world.settle()
+    assert world.selected() == revision
+    assert _ports(world) == [80, 9000]
+    assert len(world.status["history"]) == 1
+
+
+def test_service_changes_to_tls_when_the_revision_that_speaks_it_takes_over() -> None:
+    world = serving(1)
+    old = world.selected()
+    world.ask(endpoint={"tls": {"secretName": "delay-tls"}})
+    world.reconcile()
+    assert (world.selected(), _ports(world)) == (old, [80])
+    assert world.status["url"] == "http://delay.air.svc"
+    world.settle()
+    assert world.selected() != old
+    assert _ports(world) == [443]
+    assert world.status["url"] == "https://delay.air.svc"
+
+
+def _ports(world: World) -> list[int]:
+    assert world.service is not None
+    return [port["port"] for port in world.service["spec"]["ports"]]
+
+
 def test_scale_changes_the_serving_revision_while_a_candidate_is_stuck() -> None:
     world = serving(1)
     world.want(2)

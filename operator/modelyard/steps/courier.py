@@ -1,0 +1,165 @@
+"""The program of the sidecar `courier`: brings finished segments of the prediction log to the store.
+
+It is the only container of a model server's pod that runs with the store's credentials, and it opens no port.
+Kubernetes ends it after the server, so that what the server wrote last is brought too.
+"""
+
+import gzip
+import logging
+import os
+import random
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from re import fullmatch
+from typing import Final, Self
+
+from modelyard.storage.errors import AlreadyExists, InvalidSource, StorageError
+from modelyard.storage.objects import STORE_URI, ObjectStore, Store
+from modelyard.storage.predictions import Segment, recover, segments
+from modelyard.storage.retry import delays
+
+FINISH_SECONDS: Final = 20.0
+"""What the last segments get once the pod is ending."""
+MAX_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+_LOOK_SECONDS: Final = 1.0
+_LONGEST_DELAY_SECONDS: Final = 30.0
+_COMPRESSION: Final = 6
+_NAME: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where segments come from, and whose they are."""
+
+    folder: Path
+    deployment: str
+    version: str
+    pod: str
+    store: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the environment.
+
+        Raises:
+            InvalidSource: A variable is missing or not allowed.
+        """
+
+        def name(variable: str) -> str:
+            value = environment.get(variable, "")
+            if not fullmatch(_NAME, value):
+                raise InvalidSource(f"{variable}: must be letters, digits, '.', '_' and '-', got '{value[:100]}'")
+            return value
+
+        return cls(
+            Path(environment.get("MODELYARD_PREDICTION_LOG_DIR", "/modelyard/predictions")),
+            name("MODELYARD_DEPLOYMENT"),
+            name("MODELYARD_MODEL_VERSION"),
+            name("MODELYARD_POD_UID"),
+            environment.get(STORE_URI, ""),
+        )
+
+
+class Courier:
+    """Delivers segments, each once as far as the store allows, and deletes what was delivered."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    def deliver(self) -> None:
+        """Deliver all finished segments, the oldest first.
+
+        Raises:
+            StorageError: The store does not take them; what was not delivered is still there.
+        """
+        for path, segment in segments(self._settings.folder):
+            self._deliver(path, segment)
+
+    def finish(self) -> None:
+        """Deliver what a server that is no more has left, unfinished segments too.
+
+        Raises:
+            StorageError: As in `deliver`.
+        """
+        lost = recover(self._settings.folder, self._settings.version)
+        if lost:
+            _LOG.warning("%d rows are lost: the server was killed", lost)
+        self.deliver()
+
+    def _deliver(self, path: Path, segment: Segment) -> None:
+        data = _read(path)
+        target = segment.object_path(self._settings.deployment, self._settings.pod)
+        try:
+            self._store.put_if_absent(target, gzip.compress(data, _COMPRESSION, mtime=0))
+        except AlreadyExists:
+            _LOG.info("%s: was there already", target)
+        path.unlink()
+        _LOG.info("%s: delivered %d bytes", target, len(data))
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file; anything else in the spool is none of ours.
+
+    Raises:
+        InvalidSource: It is another thing, or too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SEGMENT_BYTES:
+            raise InvalidSource(f"{path.name}: must be a regular file of at most {MAX_SEGMENT_BYTES} bytes")
+        return file.read()
+
+
+def run(courier: Courier, ending: threading.Event, finish_seconds: float = FINISH_SECONDS) -> bool:
+    """Deliver until the pod ends, then what is left; returns whether everything was delivered."""
+    waits = delays(longest=_LONGEST_DELAY_SECONDS)
+    wait = _LOOK_SECONDS
+    while not ending.wait(wait):
+        try:
+            courier.deliver()
+        except (StorageError, OSError) as error:
+            wait = next(waits)
+            _LOG.warning("%s; trying again in %.0f s", error, wait)
+        else:
+            waits = delays(longest=_LONGEST_DELAY_SECONDS)
+            wait = _LOOK_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not cryptography
+    deadline = time.monotonic() + finish_seconds
+    for delay in delays(longest=2.0):
+        try:
+            courier.finish()
+        except (StorageError, OSError) as error:
+            _LOG.warning("%s", error)
+            if time.monotonic() + delay >= deadline:
+                return False
+            time.sleep(delay)
+        else:
+            return True
+    raise AssertionError("delays() never ends")
+
+
+def main() -> int:
+    """Run until SIGTERM; exit 1 when something could not be delivered or the environment is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    try:
+        settings = Settings.read(os.environ)
+        courier = Courier(settings, ObjectStore(settings.store))
+    except StorageError as error:
+        _LOG.error("%s", error)
+        return 1
+    return 0 if run(courier, ending) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
