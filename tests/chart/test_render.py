@@ -165,10 +165,16 @@ def test_network_policies_open_what_is_needed(helm: Helm) -> None:
     policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "NetworkPolicy"}
     assert policies["modelyard-deny-ingress"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
     server_ports = [port["port"] for port in policies["modelyard-server"]["ingress"][0]["ports"]]
-    assert server_ports == [8080, 8081]
+    assert server_ports == [8080, 8081, 9000]
     egress = policies["modelyard-egress"]["egress"]
     assert {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]} in egress
     assert [port["port"] for port in egress[0]["ports"]] == [53, 53]
+    conversion = policies["modelyard-conversion"]
+    assert conversion["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "conversion"
+    assert conversion["egress"] == [egress[0], {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
+    assert "ingress" not in conversion
+    (others,) = policies["modelyard-egress"]["podSelector"]["matchExpressions"]
+    assert (others["operator"], others["values"]) == ("NotIn", ["conversion"])
     assert [p["port"] for p in policies["modelyard-agent-egress"]["egress"][0]["ports"]] == [443, 6443]
     assert not any("Egress" in o["spec"]["policyTypes"] for o in _policies(helm.template("modelyard-tenant", TENANT)))
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.cli.check_convert import CheckError, check_pickle
 from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
 from modelyard.cli.compare import Row, Side
 from modelyard.cli.compare import compare as compare_versions
@@ -142,6 +143,19 @@ def predict(
     print(f"{count} rows", file=sys.stderr)  # noqa: T201
 
 
+@app.command("check-convert")
+def check_convert(
+    pickle: Annotated[Path, typer.Argument(metavar="MODEL.PKL", help="A pickled scikit-learn model.")],
+    samples: Annotated[
+        Path | None, typer.Option(help="Rows as the model was trained on: .csv, .parquet, .jsonl; default: beside it.")
+    ] = None,
+) -> None:
+    """Say whether the operator could convert a pickle to ONNX. It is read in a sandbox. Exits 0 if so, 1 otherwise."""
+    found = _guarded(lambda: check_pickle(pickle, samples))
+    console.print(found.text, style="green" if found.converts else "red", markup=False)
+    raise typer.Exit(0 if found.converts else EXIT_NOT_READY)
+
+
 _STYLES = {Mark.DONE: "green", Mark.ACTIVE: "yellow", Mark.BLOCKED: "red", Mark.PENDING: "dim"}
 
 
@@ -188,7 +202,7 @@ def _short(text: str) -> str:
 def _guarded(call: Callable[[], Result]) -> Result:
     try:
         return call()
-    except (ClusterError, PredictError, RowsError, ServeError, TensorsError) as error:
+    except (CheckError, ClusterError, PredictError, RowsError, ServeError, TensorsError) as error:
         _fail(str(error))
 
 

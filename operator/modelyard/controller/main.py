@@ -18,12 +18,13 @@ from modelyard.controller.kinds.deployment.observe import (
     deployment_of,
     models_of,
 )
-from modelyard.controller.kinds.modelversion.observe import ModelVersions
+from modelyard.controller.kinds.jobreader import JobReader
+from modelyard.controller.kinds.modelversion.observe import ModelVersions, conversions_of
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
 from modelyard.controller.kinds.observations import subject_of
 from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
+from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns, maker_of, runs_of
-from modelyard.controller.kinds.trainingrun.observed import Images
 
 OURS: Final = {kind: ResourceType(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS}
 JOBS: Final = ResourceType("batch", "v1", "jobs", "Job")
@@ -67,7 +68,13 @@ def build(settings: Settings) -> Runtime:
         execute=runtime.execute,
         now=_now,
     )
-    registry = ModelVersions(versions=versions, observations=observations, now=_now)
+    registry = ModelVersions(
+        versions=versions,
+        observations=observations,
+        jobs=JobReader(runtime.client, jobs, pods),
+        images=training.images,
+        now=_now,
+    )
     serving = Deployments(
         deployments=deployments,
         versions=versions,
@@ -91,7 +98,12 @@ def build(settings: Settings) -> Runtime:
     runtime.reconcile(
         versions,
         registry.plan,
-        triggers=[Trigger(observations, _subjects(ModelVersion.kind)), Trigger(versions, registry.siblings)],
+        triggers=[
+            Trigger(jobs, conversions_of),
+            Trigger(pods, conversions_of),
+            Trigger(observations, _subjects(ModelVersion.kind)),
+            Trigger(versions, registry.siblings),
+        ],
     )
     runtime.reconcile(
         deployments,

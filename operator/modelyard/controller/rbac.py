@@ -59,7 +59,7 @@ OPERATOR = (
     ),
     Right(
         group=GROUP,
-        resources=("trainingruns/finalizers", "deployments/finalizers"),
+        resources=("trainingruns/finalizers", "modelversions/finalizers", "deployments/finalizers"),
         verbs=("update",),
         reason="to own children where the cluster checks `blockOwnerDeletion`",
     ),
@@ -67,7 +67,7 @@ OPERATOR = (
         group="batch",
         resources=("jobs",),
         verbs=(*READ, "create", "patch", "delete"),
-        reason="to run steps, and to suspend them",
+        reason="to run steps, to suspend them, and to convert pickles",
     ),
     Right(
         group="apps",

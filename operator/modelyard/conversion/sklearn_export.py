@@ -13,7 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from modelyard.conversion.boosting import CONVERTERS
-from modelyard.conversion.errors import ConversionError
+from modelyard.conversion.errors import ConversionError, ParityFailed
 from modelyard.conversion.runtime import OnnxModel, class_positions
 from modelyard.conversion.tensors import as_texts
 from modelyard.model import Datatype, InputTensor, Kind, OutputTensor, Signature, Task
@@ -51,7 +51,8 @@ def export_estimator(estimator: Any, sample: pd.DataFrame, *, label: str | None 
         label: name of what is predicted, as in data sets that the model is judged on.
 
     Raises:
-        ConversionError: a column or the estimator cannot be converted, or ONNX Runtime answers differently.
+        ConversionError: a column or the estimator cannot be converted.
+        ParityFailed: ONNX Runtime answers differently.
     """
     frame = _normalised(sample)
     task, classes = _task(estimator)
@@ -62,7 +63,7 @@ def export_estimator(estimator: Any, sample: pd.DataFrame, *, label: str | None 
     compared = sample.iloc[:: max(1, len(sample) // _PARITY_ROWS)]
     difference = _difference(estimator, model, compared)
     if difference > TOLERANCE:
-        raise ConversionError(
+        raise ParityFailed(
             f"the ONNX form of {_name(estimator)} differs by {difference:.2g} from the original on {len(compared)} "
             f"rows, at most {TOLERANCE} is allowed; numbers are served as float32, so train on float32; missing texts "
             "are served as empty ones; some options do not convert, such as missing numbers in a forest"

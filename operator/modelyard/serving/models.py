@@ -13,7 +13,7 @@ class RunCost:
     """How long a run takes, as measured when the model was loaded (seconds).
 
     Attributes:
-        best_rows: How many rows to answer in one run: more of them do not make a row cheaper.
+        best_rows: How many rows to answer in one run, at most.
     """
 
     one_row: float

@@ -64,6 +64,7 @@ class _Part:
     begun: datetime
     due: float
     size: int = 0
+    rows: int = 0
     pending: list[bytes] = field(default_factory=list)
     pending_bytes: int = 0
     pending_rows: int = 0
@@ -252,6 +253,7 @@ class PredictionLog:
                 os.ftruncate(part.descriptor, part.size)
             return
         part.size += len(data)
+        part.rows += rows
         self._written += rows
 
     def _due_for_pause(self, rows: int) -> bool:
@@ -272,19 +274,30 @@ class PredictionLog:
 
     def _finish(self, end: int) -> None:
         """Close the segment, which answers for the numbers up to `end`, and leave it to the courier."""
+        part, self._part = self._part, None
         try:
-            part = self._part or self._begin(time.time_ns())
-            self._part = None
+            part = part or self._begin(time.time_ns())
             self._flush(part)
-            name = Segment(part.begun, self._version, self._boot, self._finished, end).file_name
             os.fsync(part.descriptor)
-            os.close(part.descriptor)
+            name = Segment(part.begun, self._version, self._boot, self._finished, end).file_name
             part.path.replace(self._folder / name)
+            os.close(part.descriptor)
         except OSError as error:
             _log.error("a segment of the prediction log is lost", extra={"problem": str(error)})
+            if part:
+                self._give_up(part)
             return
         self._finished = end
         NUMBER.pack_into(self._counter, NUMBER.size, end)
+
+    def _give_up(self, part: _Part) -> None:
+        """Remove a segment that cannot be finished; the next one answers for its numbers, which are missing there."""
+        self._written -= part.rows
+        self._failed += part.rows
+        with contextlib.suppress(OSError):
+            os.close(part.descriptor)
+        with contextlib.suppress(OSError):
+            part.path.unlink()
 
 
 def _check_size(size: int) -> None:

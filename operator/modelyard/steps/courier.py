@@ -82,7 +82,12 @@ class Courier:
             StorageError: The store does not take them; what was not delivered is still there.
         """
         for path, segment in segments(self._settings.folder):
-            self._deliver(path, segment)
+            try:
+                data = _read(path)
+            except (InvalidSource, OSError) as error:
+                _LOG.warning("%s stays here: %s", path.name, error)
+            else:
+                self._deliver(path, segment, data)
 
     def finish(self) -> None:
         """Deliver what a server that is no more has left, unfinished segments too.
@@ -95,8 +100,7 @@ class Courier:
             _LOG.warning("%d rows are lost: the server was killed", lost)
         self.deliver()
 
-    def _deliver(self, path: Path, segment: Segment) -> None:
-        data = _read(path)
+    def _deliver(self, path: Path, segment: Segment, data: bytes) -> None:
         target = segment.object_path(self._settings.deployment, self._settings.pod)
         try:
             self._store.put_if_absent(target, gzip.compress(data, _COMPRESSION, mtime=0))

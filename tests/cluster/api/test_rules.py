@@ -220,6 +220,13 @@ CASES = [
     ),
     Case(
         "Deployment",
+        "spec.endpoint",
+        "must have REST among `protocols`, which health checks need",
+        {"spec": {"endpoint": {"protocols": ["GRPC", "REST"]}}},
+        {"spec": {"endpoint": {"protocols": ["GRPC"]}}},
+    ),
+    Case(
+        "Deployment",
         "spec.endpoint.podTemplate",
         LABELS,
         {"spec": {"endpoint": _labels("modelyard.dev.example.com/x")}},

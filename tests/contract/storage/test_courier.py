@@ -112,6 +112,17 @@ def test_unfinished_segment_of_a_killed_server_is_delivered_at_the_end(pod: Pod)
     log.close()
 
 
+def test_thing_that_is_no_segment_holds_nothing_up(pod: Pod) -> None:
+    log = pod.open_log()
+    add(log, 1, 2)
+    log.close()
+    (pod.spool / "20000101T000000Z-v7-0123456789abcdef-0-1.jsonl").symlink_to("/etc/passwd")
+    pod.start_courier()
+    wait_until(lambda: pod.rows() == [1, 2], seconds=SECONDS, what="the segment to be delivered")
+    _, said = pod.end_courier()
+    assert "stays here" in said
+
+
 def test_delivery_that_was_cut_off_before_the_deletion_is_not_done_twice(pod: Pod) -> None:
     log = pod.open_log()
     add(log, 1.0)

@@ -242,3 +242,21 @@ def test_prediction_ids_are_uuids_of_version_7_in_order_of_time(monkeypatch: pyt
         assert (parsed.version, parsed.variant, parsed.int >> 80) == (7, uuid.RFC_4122, milliseconds)
     assert identifiers == sorted(identifiers)
     assert len({new_prediction_id() for _ in range(1000)}) == 1000
+
+
+def test_segment_that_cannot_be_finished_is_counted_as_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        monkeypatch.undo()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(prediction_log, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr("os.fsync", fail)
+    log = open_log(tmp_path)
+    log.add("i", {"a": floats(1)}, {}, 1, 100)
+    wait_until(lambda: log.records["dropped"] == 1, seconds=10, what="the first segment to fail")
+    log.add("i", {"a": floats(2)}, {}, 1, 100)
+    log.close()
+    assert log.records == {"written": 1, "dropped": 1, "lost": 0}
+    ((path, segment),) = segments(tmp_path)
+    assert (segment.begin, segment.end, len(path.read_bytes().splitlines())) == (0, 2, 1)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".jsonl"}

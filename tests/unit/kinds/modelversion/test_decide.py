@@ -11,6 +11,7 @@ from modelyard.controller.engine.conditions import Condition, merge_conditions
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.modelversion.decide import decide
 from modelyard.controller.kinds.modelversion.observed import Observed
+from modelyard.controller.kinds.stepjob import Images
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -46,7 +47,7 @@ def plan_for(
     asked: ModelVersion, *siblings: ModelVersion, observation: Observation | None = None, seconds: float = 0
 ) -> Plan:
     now = CREATED + timedelta(seconds=seconds)
-    return decide(Observed(asked, (asked, *siblings), observation, now))
+    return decide(Observed(asked, (asked, *siblings), observation, now, {}, Images("trainer:1", "IfNotPresent")))
 
 
 def condition(plan: Plan, type_: str) -> Condition:

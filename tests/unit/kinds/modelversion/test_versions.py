@@ -1,9 +1,13 @@
-from typing import Any
+from typing import Any, cast
 
+from modelyard.controller.engine.kube import KubeClient
 from modelyard.controller.engine.manifests import ResourceType
 from modelyard.controller.engine.store import Store
+from modelyard.controller.kinds.jobreader import JobReader
 from modelyard.controller.kinds.modelversion.observe import ModelVersions
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of, read_versions
+from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
+from modelyard.controller.kinds.stepjob import Images
 from tests.unit.kinds.modelversion.test_decide import CREATED, DIGEST
 
 
@@ -24,7 +28,11 @@ def registry() -> ModelVersions:
     versions = Store(ResourceType(*group, "modelversions", "ModelVersion"), indices={LINE_INDEX: lines_of})
     for stored in (manifest(1), manifest(2), manifest(3, "churn")):
         versions.put(stored)
-    return ModelVersions(versions, Store(ResourceType(*group, "observations", "Observation")), lambda: CREATED)
+    observations = Store(ResourceType(*group, "observations", "Observation"))
+    jobs = Store(ResourceType("batch", "v1", "jobs", "Job"), indices={OWNER_INDEX: owners_of})
+    pods = Store(ResourceType("", "v1", "pods", "Pod"), indices={OWNER_INDEX: owners_of})
+    reader = JobReader(cast("KubeClient", None), jobs, pods)
+    return ModelVersions(versions, observations, reader, Images("trainer:1", "IfNotPresent"), lambda: CREATED)
 
 
 def test_siblings_are_the_versions_of_the_same_model() -> None:

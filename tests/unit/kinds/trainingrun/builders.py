@@ -9,7 +9,8 @@ from modelyard.api.v1alpha1.trainingrun import TrainingRun
 from modelyard.controller.engine.conditions import Condition, merge_conditions
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.engine.plan import Plan
-from modelyard.controller.kinds.trainingrun.observed import Images, Observed
+from modelyard.controller.kinds.stepjob import Images
+from modelyard.controller.kinds.trainingrun.observed import Observed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

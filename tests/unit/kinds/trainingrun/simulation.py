@@ -34,9 +34,9 @@ from modelyard.controller.engine.plan import Event
 from modelyard.controller.engine.store import Store, Stores
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
 from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
+from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import is_finished
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns
-from modelyard.controller.kinds.trainingrun.observed import Images
 from tests.unit.kinds.trainingrun.builders import typed
 
 NAMESPACE = "air"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from modelyard.controller.engine.manifests import name_of
-from modelyard.controller.kinds.trainingrun.progress import retry_delay
+from modelyard.controller.kinds.attempts import retry_delay
 from tests.unit.kinds.trainingrun.builders import PREPARE, TRAIN, spec
 from tests.unit.kinds.trainingrun.simulation import JOBS, PODS, Cluster
 

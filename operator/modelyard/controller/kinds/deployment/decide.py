@@ -47,8 +47,15 @@ class _Retirement:
 def _serving(observed: Observed, rollout: Rollout) -> tuple[Manifest, ...]:
     """Return the Service and the workloads that have pods; the Service first, since its name may be taken."""
     revisions = [revision for revision in (rollout.serving, rollout.candidate) if revision]
-    services = [build_service(observed.deployment, rollout.carrier)] if rollout.carrier else []
+    tls = _serves_tls(observed, rollout)
+    services = [build_service(observed.deployment, rollout.carrier, tls=tls)] if rollout.carrier else []
     return (*services, *(_workload(observed, revision, observed.size) for revision in revisions))
+
+
+def _serves_tls(observed: Observed, rollout: Rollout) -> bool:
+    """Say whether what the Service selects serves over TLS; the spec decides for a revision that cannot be rebuilt."""
+    carrying = rollout.serving if rollout.stable else rollout.candidate
+    return bool(carrying.tls_secret if carrying else observed.deployment.spec.endpoint.tls)
 
 
 def _retire(observed: Observed, rollout: Rollout) -> _Retirement:
@@ -92,8 +99,9 @@ def _status(observed: Observed, rollout: Rollout) -> dict[str, Any]:
         recorded = runtime_version_of(rollout.target.revision.image)
     workload = observed.workloads.get(rollout.stable.revision) if rollout.stable else None
     selector = pod_selector(metadata.name, rollout.stable.revision) if rollout.stable else {}
+    scheme = "https" if _serves_tls(observed, rollout) else "http"
     status = DeploymentStatus(
-        url=f"http://{metadata.name}.{metadata.namespace}.svc" if rollout.carrier else known.url,
+        url=f"{scheme}://{metadata.name}.{metadata.namespace}.svc" if rollout.carrier else known.url,
         wanted=rollout.wanted,
         runtime_version=recorded,
         model=rollout.stable,

@@ -16,7 +16,9 @@ ROLLED_OUT: Final = "RolledOut"
 ROLLOUT_STUCK: Final = "RolloutStuck"
 FELL_BACK: Final = "FellBack"
 
-_NEEDS_A_PERSON: Final = frozenset({Reason.DIGEST_MISMATCH, Reason.RETIRED, Reason.ARTIFACT_UNAVAILABLE})
+_NEEDS_A_PERSON: Final = frozenset(
+    {Reason.DIGEST_MISMATCH, Reason.RETIRED, Reason.ARTIFACT_UNAVAILABLE, Reason.NOT_CONVERTED}
+)
 """Reasons that do not go away by waiting."""
 
 

@@ -42,7 +42,7 @@ def resolve(reference: ModelReference, versions: Sequence[ModelVersion]) -> Mode
         )
     if version.spec.retired:
         return Unresolved(Reason.RETIRED, f"version {version.spec.version} is retired: {version.spec.retired.reason}")
-    return version
+    return version if version.served_artifact else _unconverted(version)
 
 
 def find(versions: Iterable[ModelVersion], model: str, number: int) -> ModelVersion | None:
@@ -54,7 +54,8 @@ def fall_back(history: Iterable[HistoryEntry], versions: Sequence[ModelVersion])
     """Return the version that served last among those that may still serve."""
     for entry in history:
         version = find(versions, entry.name, entry.version)
-        if version and version.spec.artifact.digest == entry.digest and _may_serve(version):
+        served = version.served_artifact if version else None
+        if version and served and served.digest == entry.digest and _may_serve(version):
             return version
     return None
 
@@ -72,6 +73,14 @@ def artifact_fault(version: ModelVersion) -> Unresolved | None:
                 f"version {version.spec.version} cannot be fetched ({condition.reason}): {condition.message}",
             )
     return None
+
+
+def _unconverted(version: ModelVersion) -> Unresolved:
+    condition = next((c for c in version.status.conditions if c.type == ConditionType.CONVERTED), None)
+    failed = condition is not None and condition.status is ConditionStatus.FALSE
+    why = f"{condition.reason}: {condition.message}" if condition else "its conversion is about to begin"
+    reason = Reason.NOT_CONVERTED if failed else Reason.CONVERTING
+    return Unresolved(reason, f"version {version.spec.version} is a pickle that is not converted to ONNX: {why}")
 
 
 def _not_found(reference: ModelReference, versions: Iterable[ModelVersion]) -> str:

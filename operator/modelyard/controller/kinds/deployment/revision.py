@@ -35,16 +35,19 @@ class Revision(ApiModel):
     runtime_class_name: str | None = None
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
+    tls_secret: str | None = None
+    """Clients must change with it, so that it changes for all pods at once."""
 
     @classmethod
     def of(cls, version: ModelVersion, endpoint: Endpoint, image: str) -> Self:
         """Return the revision that serves `version` as `endpoint` says."""
         template = endpoint.pod_template
+        artifact = version.served_artifact or version.spec.artifact
         return cls(
             model=version.spec.model,
             version=version.spec.version,
-            uri=version.spec.artifact.uri,
-            digest=version.spec.artifact.digest,
+            uri=artifact.uri,
+            digest=artifact.digest,
             image=image,
             timeout_seconds=endpoint.timeout_seconds,
             max_request_bytes=endpoint.max_request_bytes,
@@ -52,6 +55,7 @@ class Revision(ApiModel):
             runtime_class_name=template.runtime_class_name,
             labels=template.labels or None,
             annotations=template.annotations or None,
+            tls_secret=endpoint.tls.secret_name if endpoint.tls else None,
         )
 
     @classmethod

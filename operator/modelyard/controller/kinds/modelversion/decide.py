@@ -1,12 +1,14 @@
 """What is said of a ModelVersion. Pure and total."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Reason, Verdict
+from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Format, Reason, Verdict
 from modelyard.api.v1alpha1.observation import ArtifactState, ObservedArtifact
 from modelyard.controller.engine.conditions import Condition
 from modelyard.controller.engine.plan import Event, Plan
+from modelyard.controller.kinds.modelversion.conversion import advance
 from modelyard.controller.kinds.modelversion.observed import Observed
 
 AGENT_PATIENCE: Final = 60.0
@@ -21,30 +23,47 @@ _ARTIFACT: Final = {
 
 
 def decide(observed: Observed) -> Plan:
-    """Return the writes of one pass: nothing but status."""
+    """Return the writes of one pass: status, and the Job that converts a Pickle."""
     version = observed.version
     if version.metadata.deletion_timestamp:
         return Plan()
     artifact = _artifact_available(observed)
-    conditions = [_ready(observed, artifact), artifact, _accepted(observed)]
-    if artifact.reason == Reason.ARTIFACT_CORRUPT:
-        conditions.append(Condition(ConditionType.STALLED, "True", artifact.reason, artifact.message))
+    conversion = advance(observed, artifact) if version.spec.format is Format.PICKLE else None
+    parts = (artifact, conversion.condition) if conversion else (artifact,)
     champion = "Yes" if observed.is_champion else "No"
+    status: dict[str, Any] = {"champion": champion}
+    if conversion:
+        status["conversion"] = conversion.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    due = (
+        _patience_left(observed) if artifact.reason == Reason.VERIFYING else None,
+        conversion.requeue_after if conversion else None,
+    )
     return Plan(
-        status={"champion": champion},
-        conditions=tuple(conditions),
-        events=_events(observed, champion, artifact),
-        requeue_after=_patience_left(observed) if artifact.reason == Reason.VERIFYING else None,
+        create=conversion.create if conversion else (),
+        delete=conversion.delete if conversion else (),
+        status=status,
+        conditions=(_ready(observed, parts), *parts, _accepted(observed), *_stalled(parts)),
+        events=_events(observed, champion, parts),
+        requeue_after=min((seconds for seconds in due if seconds is not None), default=None),
     )
 
 
-def _ready(observed: Observed, artifact: Condition) -> Condition:
+def _ready(observed: Observed, parts: Sequence[Condition]) -> Condition:
     retired = observed.version.spec.retired
     if retired:
         return Condition(ConditionType.READY, "False", Reason.RETIRED, f"retired: {retired.reason}")
-    if artifact.status == "True":
-        return Condition(ConditionType.READY, "True", Reason.AVAILABLE, "the bytes are there and hash to the digest")
-    return Condition(ConditionType.READY, artifact.status, artifact.reason, artifact.message)
+    for status in ("False", "Unknown"):
+        for part in parts:
+            if part.status == status:
+                return Condition(ConditionType.READY, part.status, part.reason, part.message)
+    return Condition(ConditionType.READY, "True", Reason.AVAILABLE, "the bytes are there and hash to the digest")
+
+
+def _stalled(parts: Iterable[Condition]) -> Iterator[Condition]:
+    for part in parts:
+        if part.reason == Reason.ARTIFACT_CORRUPT or (part.type == ConditionType.CONVERTED and part.status == "False"):
+            yield Condition(ConditionType.STALLED, "True", part.reason, part.message)
+            return
 
 
 def _artifact_available(observed: Observed) -> Condition:
@@ -88,12 +107,16 @@ def _accepted(observed: Observed) -> Condition:
     return Condition(ConditionType.ACCEPTED, "True" if accepted else "False", evaluation.verdict, evaluation.message)
 
 
-def _events(observed: Observed, champion: str, artifact: Condition) -> tuple[Event, ...]:
+def _events(observed: Observed, champion: str, parts: Iterable[Condition]) -> tuple[Event, ...]:
     version = observed.version
     happened = []
     if champion == "Yes" and version.status.champion != "Yes":
         happened.append(Event("Normal", "BecameChampion", f"champion of model '{version.spec.model}'"))
-    before = next((c for c in version.status.conditions if c.type == artifact.type), None)
-    if artifact.status == "False" and (before is None or before.reason != artifact.reason):
-        happened.append(Event("Warning", artifact.reason, artifact.message))
+    for part in parts:
+        before = observed.recorded(part.type)
+        changed = before is None or before.reason != part.reason
+        if changed and part.status == "False":
+            happened.append(Event("Warning", part.reason, part.message))
+        elif changed and part.reason == Reason.CONVERTED:
+            happened.append(Event("Normal", part.reason, part.message))
     return tuple(happened)

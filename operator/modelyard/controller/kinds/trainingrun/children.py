@@ -1,7 +1,7 @@
 """What a run makes: the Jobs of its steps, the version counter and the ModelVersion (docs/contracts.md). Pure."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from modelyard.api.v1alpha1.common import ResourceRequirements
@@ -31,7 +31,6 @@ from modelyard.api.v1alpha1.names import (
     MANAGED_BY,
     MODEL_OUTPUT,
     REGISTER_STEP,
-    STEP_SERVICE_ACCOUNT,
     VERSIONS_CONFIG_MAP,
     job_name,
     model_version_name,
@@ -43,24 +42,29 @@ from modelyard.controller.kinds.podspec import (
     compact_json,
     container_security,
     environment,
-    fetch_container,
-    helper_resources,
     resources,
-    restricted_pod,
     source,
     store_access,
 )
-from modelyard.controller.kinds.trainingrun.observed import Images, Observed
+from modelyard.controller.kinds.stepjob import (
+    METRICS_FILE,
+    OUTPUTS_DIR,
+    WORK_DIR,
+    Images,
+    build_container,
+    build_fetch,
+    build_job,
+    build_publish,
+    identity,
+    mounts,
+)
+from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
 
-WORK_DIR: Final = "/modelyard/work"
 RECORD_VARIABLE: Final = "MODELYARD_RECORD"
 
 _COMPONENTS: Final = {Component.TABULAR_PREPARE: "prepare", Component.TABULAR_TRAIN: "train"}
 _REGISTER_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
-_IGNORE_DISRUPTIONS: Final = {
-    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-}
 
 
 def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
@@ -74,10 +78,10 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
         deadline=step.active_deadline_seconds,
         template=step.pod_template,
         init_containers=[
-            _fetch(images, _sources(observed, step), _parameters(run, step.name), step.outputs),
+            build_fetch(images, _sources(observed, step), step.outputs, _parameters(run, step.name)),
             _run_container(images, run, step),
         ],
-        container=_publish(images, run, step, attempt),
+        container=build_publish(images, identity(run.metadata.uid, step.name, attempt), step.outputs),
     )
 
 
@@ -92,13 +96,13 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         sources.extend(_champion_sources(observed))
     maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
     variables = {
-        **_identity(run, REGISTER_STEP, attempt),
+        **identity(run.metadata.uid, REGISTER_STEP, attempt),
         RECORD_VARIABLE: compact_json(_record(observed, version, outputs[MODEL_OUTPUT])),
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
     }
     if evaluation:
         variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed))
-    register = _our_container(
+    register = build_container(
         images,
         name=REGISTER_STEP,
         module="register",
@@ -113,8 +117,8 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         attempt=attempt,
         deadline=None,
         template=StepPodTemplate(),
-        init_containers=[_fetch(images, sources, _parameters(run, REGISTER_STEP), ())],
-        container=register,
+        init_containers=[build_fetch(images, sources, (), _parameters(run, REGISTER_STEP))],
+        container={**register, "envFrom": store_access()},
     )
 
 
@@ -223,65 +227,14 @@ def _job(
         LABEL_STEP: step,
         LABEL_ATTEMPT: str(attempt),
     }
-    pod = restricted_pod(
-        template=template,
+    return build_job(
+        manifest,
+        name=job_name(run.metadata.name, step, attempt),
         labels=labels,
-        service_account=STEP_SERVICE_ACCOUNT,
         init_containers=init_containers,
-        containers=[container],
-        volumes=_volumes(template),
-        restartPolicy="Never",
-    )
-    spec = {
-        "backoffLimit": 0,
-        "podFailurePolicy": _IGNORE_DISRUPTIONS,
-        "podReplacementPolicy": "Failed",
-        "template": pod,
-    }
-    if deadline:
-        spec["activeDeadlineSeconds"] = deadline
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": job_name(run.metadata.name, step, attempt),
-            "namespace": run.metadata.namespace,
-            "labels": labels,
-        },
-        "spec": spec,
-    }
-    return adopt(job, manifest)
-
-
-def _volumes(template: StepPodTemplate) -> list[Manifest]:
-    workspace = {"sizeLimit": str(template.workspace)} if template.workspace is not None else {}
-    volumes: list[Manifest] = [
-        {"name": "inputs", "emptyDir": {}},
-        {"name": "workspace", "emptyDir": workspace},
-        {"name": "tmp", "emptyDir": {}},
-    ]
-    if template.shared_memory is not None:
-        memory = {"medium": "Memory", "sizeLimit": str(template.shared_memory)}
-        volumes.append({"name": "shared-memory", "emptyDir": memory})
-    return volumes
-
-
-def _mounts(*, read_only: Iterable[str] = ()) -> list[dict[str, Any]]:
-    paths = {"inputs": INPUTS_DIR, "workspace": WORK_DIR}
-    mounts: list[dict[str, Any]] = [{"name": name, "mountPath": path} for name, path in paths.items()]
-    return [{**mount, "readOnly": True} if mount["name"] in read_only else mount for mount in mounts]
-
-
-_TMP: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
-
-
-def _fetch(images: Images, sources: Sequence[Mapping[str, str]], parameters: str, outputs: Sequence[str]) -> Manifest:
-    return fetch_container(
-        image=images.trainer,
-        pull_policy=images.pull_policy,
-        sources=sources,
-        mounts=[*_mounts(), _TMP],
-        variables={"MODELYARD_PARAMETERS": parameters, "MODELYARD_OUTPUTS": compact_json(list(outputs))},
+        container=container,
+        template=template,
+        deadline=deadline,
     )
 
 
@@ -290,16 +243,16 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
     own = {variable.name for variable in step.env}
     variables = {
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
-        "MODELYARD_OUTPUTS_DIR": f"{WORK_DIR}/outputs",
+        "MODELYARD_OUTPUTS_DIR": OUTPUTS_DIR,
         "MODELYARD_PARAMETERS_FILE": f"{INPUTS_DIR}/.modelyard/parameters.json",
-        "MODELYARD_METRICS_FILE": f"{WORK_DIR}/metrics.jsonl",
+        "MODELYARD_METRICS_FILE": METRICS_FILE,
         "MODELYARD_SEED": str(run.spec.seed),
         "HOME": WORK_DIR,
         "TMPDIR": f"{WORK_DIR}/tmp",  # noqa: S108 - in the step's own volume
     }
-    mounts = _mounts(read_only=("inputs",))
+    volumes = mounts(read_only=("inputs",))
     if step.pod_template.shared_memory is not None:
-        mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - a volume of the pod's own
+        volumes.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - a volume of the pod's own
     container: Manifest = {
         "name": "run",
         "image": step.image or images.trainer,
@@ -310,7 +263,7 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
         "resources": resources(step.resources),
         "securityContext": container_security(read_only_root=False),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts,
+        "volumeMounts": volumes,
     }
     if step.uses:
         container["imagePullPolicy"] = images.pull_policy
@@ -324,51 +277,6 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
     return container
 
 
-def _publish(images: Images, run: TrainingRun, step: Step, attempt: int) -> Manifest:
-    variables = {
-        **_identity(run, step.name, attempt),
-        "MODELYARD_OUTPUTS": compact_json(list(step.outputs)),
-        "MODELYARD_OUTPUTS_DIR": f"{WORK_DIR}/outputs",
-        "MODELYARD_METRICS_FILE": f"{WORK_DIR}/metrics.jsonl",
-    }
-    return _our_container(
-        images,
-        name="publish",
-        module="publish",
-        variables=variables,
-        wanted=helper_resources(),
-        read_only=("inputs", "workspace"),
-    )
-
-
-def _our_container(
-    images: Images,
-    *,
-    name: str,
-    module: str,
-    variables: Mapping[str, str],
-    wanted: Mapping[str, Any],
-    read_only: Iterable[str],
-) -> Manifest:
-    return {
-        "name": name,
-        "image": images.trainer,
-        "imagePullPolicy": images.pull_policy,
-        "command": ["python", "-m", f"modelyard.steps.{module}"],
-        "env": environment(variables),
-        "envFrom": store_access(),
-        "resources": dict(wanted),
-        "securityContext": container_security(read_only_root=True),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [*_mounts(read_only=read_only), _TMP],
-    }
-
-
-def _identity(run: TrainingRun, step: str, attempt: int) -> dict[str, str]:
-    """Return whose result it is: `runs/<run uid>/<step>/<attempt>/result.json`."""
-    return {"MODELYARD_RUN_UID": run.metadata.uid, "MODELYARD_STEP": step, "MODELYARD_ATTEMPT": str(attempt)}
-
-
 def _without_devices(wanted: ResourceRequirements) -> dict[str, dict[str, Any]]:
     """Return the CPU and memory of the step that made the model: who judges it holds as much data, but needs no GPU."""
     given = resources(wanted)
@@ -378,9 +286,10 @@ def _without_devices(wanted: ResourceRequirements) -> dict[str, dict[str, Any]]:
     }
 
 
-def _parameters(run: TrainingRun, step: str) -> str:
+def _parameters(run: TrainingRun, step: str) -> dict[str, str]:
     parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
-    return compact_json({"parameters": parameters, "seed": run.spec.seed, "model": run.spec.model, "step": step})
+    document = {"parameters": parameters, "seed": run.spec.seed, "model": run.spec.model, "step": step}
+    return {"MODELYARD_PARAMETERS": compact_json(document)}
 
 
 def _sources(observed: Observed, step: Step) -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ from modelyard.api.v1alpha1.trainingrun import (
 from modelyard.controller.engine.conditions import Condition, cut
 from modelyard.controller.engine.manifests import Manifest, Ref
 from modelyard.controller.engine.plan import Plan
+from modelyard.controller.kinds.attempts import POD_PATIENCE, AttemptState, retry_delay
 from modelyard.controller.kinds.trainingrun import report
-from modelyard.controller.kinds.trainingrun.attempts import POD_PATIENCE, AttemptState
 from modelyard.controller.kinds.trainingrun.children import (
     build_counter,
     build_model_version,
@@ -36,7 +36,6 @@ from modelyard.controller.kinds.trainingrun.progress import (
     number_of,
     progress,
     registration,
-    retry_delay,
 )
 
 _REFUSED_CHECK: Final = 30.0

@@ -10,26 +10,22 @@ from typing import Final
 from pydantic import ValidationError
 
 from modelyard.api.v1alpha1.names import (
-    LABEL_ATTEMPT,
-    LABEL_OWNER_UID,
-    LABEL_STEP,
     LABEL_TRAINING_RUN,
     VERSIONS_CONFIG_MAP,
 )
 from modelyard.api.v1alpha1.trainingrun import StepState, StepStatus, TrainingRun
-from modelyard.controller.engine.events import EVENTS
 from modelyard.controller.engine.keys import Key
-from modelyard.controller.engine.kube import ApiError, KubeClient
-from modelyard.controller.engine.manifests import Manifest, ResourceType, name_of, namespace_of, uid_of
+from modelyard.controller.engine.kube import KubeClient
+from modelyard.controller.engine.manifests import Manifest, ResourceType, namespace_of
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.engine.store import Store
+from modelyard.controller.kinds.attempts import Attempt
+from modelyard.controller.kinds.jobreader import JobReader, get_or_none, list_all
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, read_versions
 from modelyard.controller.kinds.observations import observation_of
-from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
-from modelyard.controller.kinds.pods import Problem, diagnose_creation
-from modelyard.controller.kinds.trainingrun.attempts import Attempt, AttemptState
+from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide, is_finished, refuse
-from modelyard.controller.kinds.trainingrun.observed import Images, ModelLine, Observed
+from modelyard.controller.kinds.trainingrun.observed import ModelLine, Observed
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 
@@ -96,13 +92,15 @@ class TrainingRuns:
 
     async def observe(self, manifest: Manifest, run: TrainingRun) -> Observed:
         """Read what a decision rests on: the caches, and live what they may be behind with."""
+        reader = JobReader(self.client, self.jobs, self.pods)
+        cached = reader.cached(run.metadata.uid)
         observed = Observed(
             manifest=manifest,
             run=run,
             images=self.images,
             now=self.now(),
-            jobs=tuple(self.jobs.by_index(OWNER_INDEX, run.metadata.uid)),
-            pods=tuple(self.pods.by_index(OWNER_INDEX, run.metadata.uid)),
+            jobs=cached.jobs,
+            pods=cached.pods,
             observation=observation_of(self.observations, TrainingRun.kind, manifest),
             cached_versions=read_versions(
                 self.versions.by_index(LINE_INDEX, line(run.metadata.namespace, run.spec.model))
@@ -110,58 +108,21 @@ class TrainingRuns:
         )
         if is_finished(run):
             return observed
-        observed = await self._with_missing_jobs(observed)
-        for attempts in tuple(observed.attempts.values()):
-            observed = await self._with_end(observed, attempts[-1])
-        return replace(observed, refusals=await self._refusals(observed))
-
-    async def _with_missing_jobs(self, observed: Observed) -> Observed:
-        """Look again for Jobs that status knows: a cache may be behind, and a lost Job ends the attempt."""
-        known = {name_of(job) for job in observed.jobs}
-        running = [s for s in observed.run.status.steps if s.state is StepState.RUNNING and s.job_name not in known]
-        found = [await self._find_job(observed, step) for step in running]
-        return replace(observed, jobs=(*observed.jobs, *(job for job in found if job)))
-
-    async def _find_job(self, observed: Observed, step: StepStatus) -> Manifest | None:
-        job = await self._get(self.jobs.resource, observed.run.metadata.namespace, step.job_name or "")
-        return job if job and observed.run.metadata.uid in owners_of(job) else None
-
-    async def _with_end(self, observed: Observed, attempt: Attempt) -> Observed:
-        """Read live the pods of an attempt whose end is not recorded yet: pods are cached apart from their Jobs."""
-        recorded = observed.recorded(attempt.step)
-        is_recorded = recorded.attempt == attempt.number and recorded.state in {StepState.SUCCEEDED, StepState.FAILED}
-        if attempt.state is AttemptState.ACTIVE or is_recorded:
-            return observed
-        labels = {LABEL_OWNER_UID: observed.run.metadata.uid, LABEL_STEP: attempt.step, LABEL_ATTEMPT: attempt.number}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        live = await self._list(self.pods.resource, observed.run.metadata.namespace, selector)
-        uids = {uid_of(pod) for pod in live}
-        return replace(observed, pods=(*(pod for pod in observed.pods if uid_of(pod) not in uids), *live))
-
-    async def _refusals(self, observed: Observed) -> dict[str, Problem]:
-        """Ask why Jobs have no pods although they were told to some seconds ago."""
-        podless = [a for attempts in observed.attempts.values() for a in attempts if a.lacks_pods(observed.now)]
-        found = {attempt.job: diagnose_creation(await self._events_about(attempt.manifest)) for attempt in podless}
-        return {job: problem for job, problem in found.items() if problem}
-
-    async def _events_about(self, manifest: Manifest) -> list[Manifest]:
-        events = await self._list(EVENTS, namespace_of(manifest))
-        return [event for event in events if event["involvedObject"].get("uid") == uid_of(manifest)]
+        found = await reader.read(
+            run.metadata.namespace,
+            run.metadata.uid,
+            observed.now,
+            running=[s.job_name for s in run.status.steps if s.state is StepState.RUNNING and s.job_name],
+            is_recorded=lambda attempt: _is_recorded(observed.recorded(attempt.step), attempt),
+        )
+        return replace(observed, jobs=found.jobs, pods=found.pods, refusals=found.refusals)
 
     async def _read_line(self, run: TrainingRun) -> ModelLine:
         namespace = run.metadata.namespace
-        stored = await self._list(self.versions.resource, namespace)
+        stored = await list_all(self.client, self.versions.resource, namespace)
         versions = read_versions(version for version in stored if version["spec"]["model"] == run.spec.model)
-        return ModelLine(versions, await self._get(CONFIG_MAPS, namespace, VERSIONS_CONFIG_MAP))
+        return ModelLine(versions, await get_or_none(self.client, CONFIG_MAPS, namespace, VERSIONS_CONFIG_MAP))
 
-    async def _get(self, resource: ResourceType, namespace: str, name: str) -> Manifest | None:
-        try:
-            return await self.client.get(resource, namespace, name)
-        except ApiError as error:
-            if error.not_found:
-                return None
-            raise
 
-    async def _list(self, resource: ResourceType, namespace: str, label_selector: str = "") -> list[Manifest]:
-        pages = self.client.list_pages(resource, namespace, label_selector=label_selector)
-        return [item async for page in pages for item in page.items]
+def _is_recorded(step: StepStatus, attempt: Attempt) -> bool:
+    return step.attempt == attempt.number and step.state in {StepState.SUCCEEDED, StepState.FAILED}

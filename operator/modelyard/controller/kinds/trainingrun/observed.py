@@ -11,16 +11,9 @@ from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP
 from modelyard.api.v1alpha1.observation import Observation
 from modelyard.api.v1alpha1.trainingrun import StepState, StepStatus, TrainingRun
 from modelyard.controller.engine.manifests import Manifest
+from modelyard.controller.kinds.attempts import Attempt, attempts_of
 from modelyard.controller.kinds.pods import Problem
-from modelyard.controller.kinds.trainingrun.attempts import Attempt, attempts_of
-
-
-@dataclass(frozen=True)
-class Images:
-    """What the operator runs in steps."""
-
-    trainer: str
-    pull_policy: str
+from modelyard.controller.kinds.stepjob import Images
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ between any two writes never leaves a Job that status contradicts.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from modelyard.api.v1alpha1.common import NamedDecimal
@@ -13,38 +12,17 @@ from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
 from modelyard.api.v1alpha1.names import CHAMPION_INPUT, REGISTER_STEP
 from modelyard.api.v1alpha1.trainingrun import Reason, StepState, StepStatus, TrainingRunSpec, TrainingRunStatus
 from modelyard.controller.engine.conditions import cut, timestamp
+from modelyard.controller.kinds.attempts import BLAMELESS, INCURABLE, Attempt, AttemptState
 from modelyard.controller.kinds.pods import Problem
-from modelyard.controller.kinds.trainingrun.attempts import Attempt, AttemptState
 from modelyard.controller.kinds.trainingrun.children import read_record
 from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult, StepResult, read_result
 
-INCURABLE: Final = frozenset(
-    {
-        "ArtifactCorrupt",
-        "ChampionUnusable",
-        "DatasetInvalid",
-        "DigestMismatch",
-        "InvalidModel",
-        "InvalidSource",
-        "OutputEmpty",
-        "OutputMissing",
-        "OutputRefused",
-    }
-)
-"""Failures that the same attempt would meet again: not tried again."""
-
-BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "StoreUnreachable"})
-"""Failures by the store, not by the step: tried again without counting against the limits."""
-
 JUDGEMENTS: Final = 5
 """How often a model is judged anew because other versions were published meanwhile."""
 
-FIRST_DELAY: Final = timedelta(seconds=10)
-LAST_DELAY: Final = timedelta(minutes=5)
 _METRICS_LIMIT: Final = 16
-_DOUBLINGS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -112,12 +90,6 @@ def progress(observed: Observed) -> Progress:
         }
     )
     return Progress(status, unresolved, failure)
-
-
-def retry_delay(attempt: int) -> timedelta:
-    """Return the wait between the end of a failed attempt and the next one."""
-    doublings = min(max(attempt - 1, 0), _DOUBLINGS)
-    return min(LAST_DELAY, FIRST_DELAY * (1 << doublings))
 
 
 def step_result(observed: Observed, attempt: Attempt) -> StepResult | None:

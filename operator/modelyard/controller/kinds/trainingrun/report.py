@@ -6,8 +6,9 @@ from modelyard.api.v1alpha1.names import REGISTER_STEP
 from modelyard.api.v1alpha1.trainingrun import ConditionType, Reason, StepState, StepStatus
 from modelyard.controller.engine.conditions import Condition, ConditionStatus, cut, timestamp
 from modelyard.controller.engine.plan import Event
+from modelyard.controller.kinds.attempts import retry_delay
 from modelyard.controller.kinds.trainingrun.observed import Observed
-from modelyard.controller.kinds.trainingrun.progress import Progress, retry_delay
+from modelyard.controller.kinds.trainingrun.progress import Progress
 
 
 def conditions(observed: Observed, learnt: Progress) -> tuple[Condition, ...]:

@@ -1,4 +1,4 @@
-"""The attempts of a run's steps, as Jobs and their pods show them. Pure."""
+"""The attempts of steps, as Jobs and their pods show them. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +28,27 @@ CURABLE: Final = frozenset(
 POD_PATIENCE: Final = timedelta(seconds=5)
 """How long a Job may be without pods before it is asked why."""
 
+INCURABLE: Final = frozenset(
+    {
+        "ArtifactCorrupt",
+        "ChampionUnusable",
+        "DatasetInvalid",
+        "DigestMismatch",
+        "InvalidModel",
+        "InvalidSource",
+        "OutputEmpty",
+        "OutputMissing",
+        "OutputRefused",
+    }
+)
+"""Failures that the same attempt would meet again: not tried again."""
+
+BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "StoreUnreachable"})
+"""Failures by the store, not by the step: tried again without counting against the limits."""
+
+FIRST_DELAY: Final = timedelta(seconds=10)
+LAST_DELAY: Final = timedelta(minutes=5)
+_DOUBLINGS: Final = 5
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}")
 _DISRUPTIONS: Final = frozenset({reasons.PREEMPTED, reasons.NODE_LOST})
 
@@ -81,7 +102,7 @@ def attempts_of(
     """Return the attempts of each step, oldest first.
 
     Args:
-        jobs: the run's Jobs; what has no step and attempt is ignored.
+        jobs: the Jobs of one object; what has no step and attempt is ignored.
         pods: the pods of these Jobs.
         refusals: by Job, why its pods may not be created.
     """
@@ -92,6 +113,12 @@ def attempts_of(
             own = [pod for pod in pods if _identity(pod) == (step, number)]
             attempts.setdefault(step, []).append(_attempt(step, number, job, own, refusals.get(name_of(job))))
     return {step: tuple(sorted(found, key=lambda a: a.number)) for step, found in attempts.items()}
+
+
+def retry_delay(attempt: int) -> timedelta:
+    """Return the wait between the end of a failed attempt and the next one."""
+    doublings = min(max(attempt - 1, 0), _DOUBLINGS)
+    return min(LAST_DELAY, FIRST_DELAY * (1 << doublings))
 
 
 def _identity(manifest: Manifest) -> tuple[str, int]:
