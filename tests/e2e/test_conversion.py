@@ -51,7 +51,7 @@ def _register(tenant: Tenant, version: int, pickled: bytes) -> str:
 
 def test_registered_pickle_is_converted_and_served(tenant: Tenant) -> None:
     rows = _samples()
-    columns = make_column_transformer((OneHotEncoder(), ["colour"]), remainder="passthrough")
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["colour"]), remainder="passthrough")
     estimator = make_pipeline(columns, LogisticRegression()).fit(rows[["size", "colour"]], rows["bad"])
     name = _register(tenant, 1, pickle.dumps(estimator))
     converted = tenant.wait_condition("mv", name, "Converted", "True", seconds=180)
