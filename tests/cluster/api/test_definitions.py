@@ -80,7 +80,7 @@ def test_nothing_but_a_person_or_the_operator_writes_status(resources: Resources
             "should match",
         ),
         ("ModelVersion", {"spec": {"artifact": {"digest": "sha256:abc"}}}, "spec.artifact.digest", "should match"),
-        ("ModelVersion", {"spec": {"format": "Pickle"}}, "spec.format", 'supported values: "ONNX"'),
+        ("ModelVersion", {"spec": {"format": "Safetensors"}}, "spec.format", 'supported values: "ONNX", "Pickle"'),
         (
             "Deployment",
             {"spec": {"endpoint": {"replicas": -1}}},
@@ -108,11 +108,13 @@ def test_amount_of_a_resource_may_be_a_number_or_a_quantity(undecided: Resources
 
 
 def test_fields_of_a_newer_operator_are_kept_out_and_do_not_disturb_reading(resources: Resources) -> None:
-    newer = merged(MINIMAL["Deployment"], {"spec": {"batch": {"parallelism": 2}, "endpoint": {"protocols": ["GRPC"]}}})
+    newer = merged(
+        MINIMAL["Deployment"], {"spec": {"batch": {"parallelism": 2}, "endpoint": {"gatewayRef": {"name": "g"}}}}
+    )
     resources.create(newer)
     stored = resources.get("Deployment", "serve")
     assert "batch" not in stored["spec"]
-    assert "protocols" not in stored["spec"]["endpoint"]
+    assert "gatewayRef" not in stored["spec"]["endpoint"]
     assert Deployment.model_validate(merged(stored, newer)).spec.endpoint.replicas == 1
 
 

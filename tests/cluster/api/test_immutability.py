@@ -39,8 +39,8 @@ MUTABLE: dict[str, dict[str, Any]] = {
     "TrainingRun": {"suspend": False, "ttlSecondsAfterFinished": 61},
     "ModelVersion": {"retired": {"reason": "other"}},
 }
-ONE_VALUE = {("ModelVersion", "format")}
-"""Fields that have no second value yet."""
+DEFAULTED = {("ModelVersion", "format")}
+"""Fields that cannot be absent, since they have a default."""
 FIXED = [(kind, field) for kind, changes in CHANGES.items() for field in changes]
 
 
@@ -50,8 +50,13 @@ def test_each_field_is_mutable_or_has_a_case() -> None:
     assert immutable.keys() == CHANGES.keys()
     for kind, spec in immutable.items():
         names = {(kind, info.alias) for info in spec.model_fields.values()}
-        assert names == {(kind, field) for field in CHANGES[kind] | MUTABLE[kind]} | (ONE_VALUE & names)
+        assert names == {(kind, field) for field in CHANGES[kind] | MUTABLE[kind]} | (DEFAULTED & names)
         assert frozenset(MUTABLE[kind]) == spec.mutable
+
+
+def test_format_must_not_change(resources: Resources) -> None:
+    refused = _refusal(resources, "ModelVersion", FULL, "format", "Pickle")
+    assert "must not change `format` after creation" in refused
 
 
 @pytest.mark.parametrize(("kind", "field"), FIXED)

@@ -10,7 +10,7 @@ from typing_extensions import override
 from modelyard.api.schema import custom_resource_definition
 from modelyard.api.v1alpha1 import KINDS
 from tests.cluster.api.conftest import RefusedError, Resources
-from tests.cluster.api.objects import DIGEST, MINIMAL, Object, merged
+from tests.cluster.api.objects import DIGEST, FULL, MINIMAL, Object, merged
 
 pytestmark = pytest.mark.cluster
 
@@ -174,6 +174,13 @@ CASES = [
     ),
     Case("ModelVersion", "", "must be named '<model>-v<version>'", {}, {"metadata": {"name": "n-v1"}}),
     Case("ModelVersion", "", "must be named '<model>-v<version>'", {}, {"metadata": {"name": "m-v"}}),
+    Case(
+        "ModelVersion",
+        "spec",
+        "must have neither `lineage` nor `evaluation` with the format 'Pickle': runs publish ONNX alone",
+        {"spec": {"format": "Pickle"}},
+        {"spec": {"format": "Pickle", "evaluation": FULL["ModelVersion"]["spec"]["evaluation"]}},
+    ),
     Case(
         "ModelVersion",
         "spec.artifact",

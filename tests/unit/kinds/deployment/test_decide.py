@@ -194,6 +194,56 @@ def test_missing_artifact_stops_a_new_rollout_but_not_what_serves() -> None:
     assert world.condition("Stalled") == ("True", "ArtifactUnavailable")
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "resolved", "stalled"),
+    [
+        ("Unknown", "Converting", "Converting", False),
+        ("False", "NotConvertible", "NotConverted", True),
+    ],
+)
+def test_pickle_is_not_served_before_it_is_converted(status: str, reason: str, resolved: str, *, stalled: bool) -> None:
+    world = serving(1)
+    world.pickle(2, status, reason)
+    world.want(2)
+    world.settle()
+    assert (world.serving, world.sizes()) == (1, {1: 1})
+    assert world.condition("ModelResolved") == ("False", resolved)
+    assert f"{reason}: so it stands" in world.message("Ready")
+    assert (world.condition("Stalled") == ("True", resolved)) is stalled
+    world.pickle(2, "True", "Converted")
+    world.settle()
+    assert world.serving == 2
+
+
+def test_pickle_is_served_by_its_onnx_form_and_fallen_back_to_by_it() -> None:
+    world = World()
+    world.pickle(1, "True", "Converted")
+    world.want(1)
+    world.settle()
+    assert world.status["model"]["digest"] == digest(1001)
+    (workload,) = world.workloads.values()
+    fetch = workload["spec"]["template"]["spec"]["initContainers"][0]
+    sources = next(v["value"] for v in fetch["env"] if v["name"] == "MODELYARD_SOURCES")
+    assert digest(1001) in sources
+    assert digest(1) not in sources
+    world.want(2)
+    world.settle()
+    world.retire(2)
+    world.settle()
+    assert (world.serving, world.status["model"]["digest"]) == (1, digest(1001))
+
+
+def test_lost_conversion_leaves_what_serves_alone() -> None:
+    """A restored backup has no status; the pickle is converted anew meanwhile."""
+    world = World()
+    world.pickle(1, "True", "Converted")
+    world.want(1)
+    world.settle()
+    world.pickle(1, "Unknown", "Converting")
+    world.settle()
+    assert (world.serving, world.sizes()) == (1, {1: 1})
+
+
 def test_retired_version_falls_back_to_the_newest_that_served_and_may() -> None:
     world = serving(1)
     for number in (2, 3):

@@ -82,6 +82,22 @@ class World:
         }
         self.versions[number]["status"] = {"conditions": [condition]}
 
+    def pickle(self, number: int, status: str, reason: str) -> None:
+        """Make a version a pickle whose conversion stands so; its ONNX form has the digest `number` + 1000."""
+        spec = {name: value for name, value in self.versions[number]["spec"].items() if name != "evaluation"}
+        condition = {
+            "type": "Converted",
+            "status": status,
+            "reason": reason,
+            "message": "so it stands",
+            "lastTransitionTime": "2026-11-01T00:00:00Z",
+        }
+        made = number + 1000
+        artifact = {"uri": f"s3://yard/air/blobs/sha256/{made:064x}", "digest": digest(made)}
+        conversion = {"attempt": 1} | ({"artifact": artifact} if status == "True" else {})
+        self.versions[number]["spec"] = {**spec, "format": "Pickle"}
+        self.versions[number]["status"] = {"conversion": conversion, "conditions": [condition]}
+
     # what the operator does
 
     def observe(self) -> Observed:
