@@ -81,8 +81,8 @@ class World:
         self.now += timedelta(seconds=seconds)
 
     def start(self) -> None:
-        """Let the newest Job have a pod, if there is one."""
-        if not self.jobs:
+        """Let the newest Job have a pod, if it has not ended."""
+        if not list(_open_jobs(self)):
             return
         name, job = list(self.jobs.items())[-1]
         job["status"] = {"startTime": "2026-01-01T00:00:00Z"}
@@ -92,10 +92,10 @@ class World:
         }
 
     def end(self, container: str = "publish", code: int = 0, message: str = ANSWER, reason: str = "Completed") -> None:
-        """End the newest Job, if there is one."""
-        self.start()
-        if not self.jobs:
+        """End the newest Job, if it has not ended."""
+        if not list(_open_jobs(self)):
             return
+        self.start()
         name, job = list(self.jobs.items())[-1]
         kind = "Failed" if code else "Complete"
         job["status"]["conditions"] = [{"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}]
