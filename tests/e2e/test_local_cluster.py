@@ -10,6 +10,7 @@ from dev.cluster import selection
 from dev.cluster.node import Node
 from dev.cluster.paths import state_dir
 from dev.cluster.processes import Process, Processes
+from tests.support.waiting import wait_until
 
 _PARTS = (
     "etcd",
@@ -51,6 +52,8 @@ def test_up_restarts_what_was_killed_and_nothing_else(node: Node, killed: tuple[
         process = before[part]
         assert process
         os.kill(process.pid, signal.SIGKILL)
+    # A large process takes a moment to die, and until then it is one that runs.
+    wait_until(lambda: not any(_running()[part] for part in killed), seconds=30, what="the killed to be gone")
     node.up()
     assert node.status()
     after = _running()
