@@ -103,10 +103,9 @@ class Batcher:
         self._scheduled = False
         begin = now = time.monotonic()
         while self._queue:
-            batch = self._take(now)
+            batch, rows = self._take(now)
             if not batch:
                 continue
-            rows = sum(waiting.request.rows for waiting in batch)
             self._metrics.batch_rows.add(rows)
             requests = [waiting.request for waiting in batch]
             if self.model.cost.of(rows) > INLINE_SECONDS:
@@ -118,8 +117,8 @@ class Batcher:
                 self._schedule()
                 return
 
-    def _take(self, now: float) -> list[Waiting]:
-        """Take the requests of the next run off the queue; those nobody waits for any more are told so."""
+    def _take(self, now: float) -> tuple[list[Waiting], int]:
+        """Take the requests of the next run and their rows off the queue; who waits no more is told so."""
         batch: list[Waiting] = []
         rows = 0
         queue, best_rows, mergeable = self._queue, self.model.cost.best_rows, self.model.mergeable
@@ -136,7 +135,7 @@ class Batcher:
             self._metrics.queue_wait.add(now - waiting.received)
             batch.append(waiting)
             rows += request.rows
-        return batch
+        return batch, rows
 
     def _hand_over(self, batch: Sequence[Waiting], requests: Sequence[InferenceRequest]) -> None:
         self._running = True

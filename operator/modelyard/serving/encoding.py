@@ -1,7 +1,6 @@
 """Answers to Open Inference Protocol V2 bodies, as JSON and with the binary tensor extension; no I/O."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Final, TypeAlias
 
 import orjson
@@ -9,7 +8,7 @@ import orjson
 from modelyard.model import Datatype, OutputTensor, Signature
 from modelyard.serving.answers import Answer, Run
 from modelyard.serving.decoding import InferenceRequest, RequestedOutput
-from modelyard.serving.tensors import BYTES_LENGTH, Array
+from modelyard.serving.tensors import Array, pack_elements
 
 _MAX_TEMPLATES: Final = 256
 
@@ -79,8 +78,7 @@ def to_bytes(array: Array) -> bytes:
     """Return an array's elements in the protocol's binary form."""
     if array.dtype != object:
         return array.tobytes()
-    encoded = [value.encode() for value in array.ravel().tolist()]
-    return b"".join(chain.from_iterable((BYTES_LENGTH.pack(len(value)), value) for value in encoded))
+    return pack_elements(value.encode() for value in array.ravel().tolist())
 
 
 def _begin_output(tensor: OutputTensor) -> bytes:

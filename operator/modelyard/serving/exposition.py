@@ -44,22 +44,17 @@ class _ServingCollector(Collector):
         self._metrics = metrics
         self._served = served
         self._model_name = settings.model_name
-        self._own: Mapping[str, str] = {
-            "deployment": settings.deployment,
-            "model_version": settings.model_version,
-            "track": settings.track,
-        }
+        self._own = settings.metric_labels
 
     @override
     def collect(self) -> Iterator[Metric]:
         metrics = self._metrics
         yield self._counters("requests", "Answers by endpoint and status.", ("endpoint", "code"), metrics.requests)
-        durations = ((("infer", outcome), histogram) for outcome, histogram in metrics.durations.items())
         yield self._histograms(
             "request_duration_seconds",
             "Time from a request's last byte to its answer.",
             ("endpoint", "outcome"),
-            dict(durations),
+            {("infer", outcome): histogram for outcome, histogram in metrics.durations.items()},
         )
         yield self._histograms(
             "queue_wait_seconds", "Time from a request's last byte to its run.", (), {(): metrics.queue_wait}

@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -124,9 +124,10 @@ def _rows_are_independent(examples: Examples, requests: Sequence[InferenceReques
 
 def _calibrate(request: InferenceRequest, session: Session, max_rows: int) -> RunCost:
     """Measure runs of one row and of more, until they become long; this also warms the session up."""
+    inputs = join_inputs(session, [request])
     measured: dict[int, float] = {}
     for rows in takewhile(lambda rows: rows <= max_rows, _ROWS):
-        measured[rows] = _fastest_run(request, session, rows)
+        measured[rows] = _fastest_run(inputs, session, rows)
         if measured[rows] > _LONGEST_RUN:
             break
     best = min(seconds / rows for rows, seconds in measured.items())
@@ -138,9 +139,8 @@ def _calibrate(request: InferenceRequest, session: Session, max_rows: int) -> Ru
     return RunCost(measured[1], further, max(near_best, default=max(allowed)))
 
 
-def _fastest_run(request: InferenceRequest, session: Session, rows: int) -> float:
+def _fastest_run(inputs: Mapping[str, Array], session: Session, rows: int) -> float:
     """Seconds of the fastest of a few runs with the first row repeated."""
-    inputs = join_inputs(session, [request])
     repeated = {
         tensor.name: np.repeat(inputs[tensor.name][:1], rows, axis=0) if tensor.shape[0] == -1 else inputs[tensor.name]
         for tensor in session.signature.inputs

@@ -5,7 +5,7 @@ A request that is read here is one that the careful decoder would read the same 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from types import NoneType
 from typing import Any, Final
 
@@ -104,9 +104,11 @@ class PlainReader:
             if limits is not None and data and not (limits.min <= min(data) and max(data) <= limits.max):
                 return None
             columns[name] = data
-        if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
-            return None
-        return columns, rows
+        return (columns, rows) if self._all_there(columns, entries, rows) else None
+
+    def _all_there(self, columns: Sized, entries: Sized, rows: int) -> bool:
+        """Whether every input is there once, with rows that are allowed."""
+        return len(columns) == len(self._expected) == len(entries) and rows <= self._max_rows
 
     def read_binary(self, document: Mapping[str, Any], data: memoryview) -> tuple[dict[str, Column], int] | None:
         """Return the inputs and the number of rows when all inputs are in the binary data, None otherwise."""
@@ -144,8 +146,7 @@ class PlainReader:
             if column is None:
                 return None
             columns[name] = column
-        complete = len(columns) == len(self._expected) == len(entries) and offset == len(data)
-        return (columns, rows) if complete and rows <= self._max_rows else None
+        return (columns, rows) if offset == len(data) and self._all_there(columns, entries, rows) else None
 
     def read_numbers(self, body: bytes) -> tuple[str | None, dict[str, Column], int] | None:
         """Return id, inputs and rows of a large body whose inputs are all numbers, None when it is not of that form."""
@@ -180,9 +181,7 @@ class PlainReader:
                 entry["data"].as_buffer(of_type=expected.number), "<f8" if expected.number == "d" else "<i8"
             )
             columns[entry["name"]] = values.astype(expected.dtype, copy=False).reshape(shape)
-        if len(columns) != len(self._expected) or len(entries) != len(columns) or rows > self._max_rows:
-            return None
-        return identifier, columns, rows
+        return (identifier, columns, rows) if self._all_there(columns, entries, rows) else None
 
 
 def _has(times: int, byte: bytes, body: bytes) -> bool:

@@ -129,14 +129,8 @@ class PredictionLog:
         wanted = settings.prediction_log
         if wanted is None:
             return None
-        identity = {
-            "deployment": settings.deployment,
-            "model": settings.model_name,
-            "version": settings.model_version,
-            "track": settings.track,
-        }
         try:
-            log = cls(wanted.folder, wanted.percent / 100, wanted.columns, identity)
+            log = cls(wanted.folder, wanted.percent / 100, wanted.columns, settings.identity)
         except OSError as error:
             raise StartError("InvalidSettings", f"MODELYARD_PREDICTION_LOG_DIR: cannot be used: {error}") from None
         if log.records["lost"]:
@@ -223,10 +217,12 @@ class PredictionLog:
     def _add_lines(self, prediction: Prediction) -> None:
         """Append the lines of a prediction to the segment, all or none."""
         lines: list[bytes] = []
+        size = 0
         try:
             for some, rows in self._encoder.encode(prediction):
                 lines.append(some)
-                _check_size(sum(map(len, lines)))
+                size += len(some)
+                _check_size(size)
                 if self._due_for_pause(rows):
                     time.sleep(_PAUSE_SECONDS)
             part = self._part = self._part or self._begin(prediction.time)
@@ -236,7 +232,7 @@ class PredictionLog:
             return
         part.pending += lines
         part.pending_rows += prediction.rows
-        part.pending_bytes += sum(map(len, lines))
+        part.pending_bytes += size
         if part.pending_bytes >= _PENDING_BYTES:
             self._flush(part)
 

@@ -16,11 +16,7 @@ class PredictionLogCollector(Collector):
 
     def __init__(self, log: PredictionLog, settings: Settings) -> None:
         self._log = log
-        self._own = {
-            "deployment": settings.deployment,
-            "model_version": settings.model_version,
-            "track": settings.track,
-        }
+        self._own = settings.metric_labels
 
     @override
     def collect(self) -> Iterator[Metric]:

@@ -61,7 +61,9 @@ class Service(Application):
         if self._inference is not None:
             self._metrics.swaps += 1
         settings = self._settings
-        self.profile = Profile(model.signature, model.baseline, self._identity(model)) if settings.profile else None
+        self.profile = None
+        if settings.profile:
+            self.profile = Profile(model.signature, model.baseline, settings.identity | {"digest": model.digest})
         self._inference = Inference(
             model,
             settings.timeout_seconds,
@@ -72,15 +74,6 @@ class Service(Application):
             log=self._log,
         )
         self._api = None
-
-    def _identity(self, model: Model) -> dict[str, str]:
-        return {
-            "deployment": self._settings.deployment,
-            "track": self._settings.track,
-            "model": self._name,
-            "version": self._version,
-            "digest": model.digest,
-        }
 
     def profile_snapshot(self) -> dict[str, Any] | None:
         """Return the counts of the present model's profile."""

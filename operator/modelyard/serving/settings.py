@@ -64,6 +64,21 @@ class Settings:
     tls_dir: Path | None
     device: str
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What serves, for records and profiles."""
+        return {
+            "deployment": self.deployment,
+            "model": self.model_name,
+            "version": self.model_version,
+            "track": self.track,
+        }
+
+    @property
+    def metric_labels(self) -> dict[str, str]:
+        """The labels of all metrics."""
+        return {"deployment": self.deployment, "model_version": self.model_version, "track": self.track}
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and validate the settings.

@@ -1,7 +1,8 @@
 """Tensors of the Open Inference Protocol as numpy arrays."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -30,6 +31,11 @@ DTYPES: Final[Mapping[Datatype, np.dtype[Any]]] = {
 
 BYTES_LENGTH: Final = struct.Struct("<I")
 """What goes before each element of datatype BYTES in binary data."""
+
+
+def pack_elements(values: Iterable[bytes]) -> bytes:
+    """Return elements of datatype BYTES as binary data."""
+    return b"".join(chain.from_iterable((BYTES_LENGTH.pack(len(value)), value) for value in values))
 
 
 def read_strings(data: memoryview, count: int) -> list[str]:

@@ -5,7 +5,6 @@ too. Tensors travel by the binary tensor extension, whose bytes are those of `ra
 """
 
 import math
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,9 +16,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from modelyard.model import Datatype
+from modelyard.serving.decoding import HEADER_LENGTH
 from modelyard.serving.messages import Request, Response
 from modelyard.serving.rpc import open_inference_pb2 as pb
-from modelyard.serving.tensors import DTYPES
+from modelyard.serving.tensors import BYTES_LENGTH, DTYPES, pack_elements
 
 SERVICE: Final[str] = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
@@ -40,8 +40,6 @@ _CONTENTS: Final = {
 """The field of `InferTensorContents` for a datatype; FP16 has none."""
 # They say how REST carries tensors.
 _TRANSPORT_PARAMETERS: Final = frozenset({"binary_data", "binary_data_size", "binary_data_output"})
-_HEADER_LENGTH: Final = b"inference-header-content-length"
-_LENGTH: Final = struct.Struct("<I")
 
 
 class InvalidMessageError(ValueError):
@@ -109,7 +107,7 @@ def _infer_request(message: pb.ModelInferRequest, received: float) -> Request:
         document["id"] = message.id
     header = orjson.dumps(document)
     path = _model_path(message.model_name, message.model_version) + "/infer"
-    headers = {_HEADER_LENGTH: b"%d" % len(header)}
+    headers = {HEADER_LENGTH: b"%d" % len(header)}
     return _request(b"POST", path, received, b"".join((header, *contents)), headers)
 
 
@@ -152,7 +150,7 @@ def _pack(tensor: pb.ModelInferRequest.InferInputTensor, where: str) -> bytes:
     if min(shape, default=0) >= 0 and len(values) != math.prod(shape):
         raise InvalidMessageError(f"{where}: shape {shape} takes {math.prod(shape)} values, got {len(values)}")
     if datatype is Datatype.BYTES:
-        return b"".join(_LENGTH.pack(len(value)) + value for value in values)
+        return pack_elements(values)
     try:
         return np.array(values, dtype=DTYPES[datatype]).tobytes()
     except OverflowError:
@@ -161,7 +159,7 @@ def _pack(tensor: pb.ModelInferRequest.InferInputTensor, where: str) -> bytes:
 
 def _infer_response(message: pb.ModelInferRequest, response: Response) -> pb.ModelInferResponse:
     body = memoryview(response.body)
-    position = int(header_lines(response)[_HEADER_LENGTH])
+    position = int(header_lines(response)[HEADER_LENGTH])
     document = orjson.loads(body[:position])
     answer = pb.ModelInferResponse(
         model_name=document["model_name"], model_version=document["model_version"], id=document.get("id", "")
@@ -187,8 +185,8 @@ def _unpack(data: memoryview, datatype: Datatype) -> Iterable[Any]:
         return values
     strings, position = [], 0
     while position < len(data):
-        begin = position + _LENGTH.size
-        position = begin + _LENGTH.unpack_from(data, position)[0]
+        begin = position + BYTES_LENGTH.size
+        position = begin + BYTES_LENGTH.unpack_from(data, position)[0]
         strings.append(bytes(data[begin:position]))
     return strings
 
