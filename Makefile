@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 EXTRAS_operator := --extra operator --extra agent
 EXTRAS_server := --extra server
 EXTRAS_trainer := --extra training
+# Compiling hundreds of test modules anew for each run takes longer than running the unit tests.
+export PYTHONDONTWRITEBYTECODE :=
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help demo test test-fast verify generate cluster cluster-down images bench bench-serving lock clean
