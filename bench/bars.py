@@ -49,11 +49,11 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def save(bars: Sequence[Bar]) -> Path:
-    """Write the raw figures and the machine; return the file."""
+def save(bars: Sequence[Bar], what: str = "bars") -> Path:
+    """Write the raw figures of a benchmark and the machine; return the file."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.now(UTC)
-    file = RESULTS / f"{now:%Y-%m-%d}-bars.json"
+    file = RESULTS / f"{now:%Y-%m-%d}-{what}.json"
     data = {"time": now.isoformat(timespec="seconds"), "machine": machine(), "bars": [asdict(bar) for bar in bars]}
     file.write_text(json.dumps(data, indent=2) + "\n")
     return file

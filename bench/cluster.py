@@ -64,9 +64,7 @@ class Operator:
 
             def read() -> Samples:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                    text = answer.read().decode()
-                families = text_string_to_metric_families(text)
-                return {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+                    return samples_of(answer.read().decode())
 
             yield read
 
@@ -89,6 +87,12 @@ class Operator:
             for pod in pods
             if any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
         }
+
+
+def samples_of(text: str) -> Samples:
+    """Read metrics as Prometheus does."""
+    families = text_string_to_metric_families(text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:

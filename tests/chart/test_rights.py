@@ -43,6 +43,9 @@ def places(cluster_helm: Helm, control_plane: ClusterAccess) -> dict[str, str]:
     ("account", "question", "allowed"),
     [
         ("operator in tenant", "watch trainingruns.modelyard.dev", True),
+        ("operator in tenant", "create trainingruns.modelyard.dev", True),
+        ("operator in tenant", "patch pipelines.modelyard.dev/status", True),
+        ("operator in tenant", "patch pipelines.modelyard.dev", False),
         ("operator in tenant", "patch trainingruns.modelyard.dev/status", True),
         ("operator in tenant", "patch trainingruns.modelyard.dev", False),
         ("operator in tenant", "create modelversions.modelyard.dev", True),
@@ -61,6 +64,7 @@ def places(cluster_helm: Helm, control_plane: ClusterAccess) -> dict[str, str]:
         ("operator in system", "update leases.coordination.k8s.io:modelyard-operator", True),
         ("operator in system", "update leases.coordination.k8s.io:other", False),
         ("operator in tenant", "create leases.coordination.k8s.io", False),
+        ("operator in tenant", "get namespaces:any", True),
         ("operator in tenant", "list namespaces", False),
         ("operator in tenant", "create serviceaccounts/token", False),
         ("agent in tenant", "patch observations.modelyard.dev", True),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
 from modelyard.api.v1alpha1.common import CustomResource
 from modelyard.api.v1alpha1.names import GROUP, VERSION
 
@@ -13,7 +13,7 @@ Resource = TypeVar("Resource", bound=CustomResource)
 REQUEST_TIMEOUT_SECONDS = 30
 KINDS: Mapping[str, type[CustomResource]] = {
     alias: kind
-    for kind in (TrainingRun, ModelVersion, Deployment)
+    for kind in (Pipeline, TrainingRun, ModelVersion, Deployment)
     for alias in (kind.kind.lower(), kind.plural, *kind.short_names)
 }
 
@@ -39,7 +39,7 @@ def parse_reference(text: str) -> tuple[type[CustomResource], str]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A thin, read-only view of one namespace."""
+    """A thin view of one namespace."""
 
     objects: Any
     namespace: str
@@ -72,6 +72,16 @@ class Cluster:
         body = self._call("list_namespaced_custom_object", kind, what=kind.plural)
         return [kind.model_validate(item) for item in body["items"]]
 
+    def annotate(self, kind: type[Resource], name: str, annotation: str, value: str) -> None:
+        """Set one annotation of an object, as `kubectl annotate --overwrite` does.
+
+        Raises:
+            ClusterError: It does not exist or may not be changed.
+        """
+        body = {"metadata": {"annotations": {annotation: value}}}
+        what = f"{kind.kind} '{name}'"
+        self._call("patch_namespaced_custom_object", kind, name=name, body=body, what=what, verb="change")
+
     def watch(self, kind: type[Resource], name: str, *, timeout_seconds: int) -> Iterator[Resource]:
         """Yield the object as it is now and after each change, until the time is up or it is deleted."""
         from kubernetes import watch  # noqa: PLC0415
@@ -90,7 +100,7 @@ class Cluster:
                 return
             yield kind.model_validate(event["object"])
 
-    def _call(self, method: str, kind: type[CustomResource], *, what: str, **arguments: str) -> Any:
+    def _call(self, method: str, kind: type[CustomResource], *, what: str, verb: str = "read", **arguments: Any) -> Any:
         from kubernetes.client import ApiException  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
@@ -104,14 +114,14 @@ class Cluster:
                 **arguments,
             )
         except ApiException as error:
-            raise ClusterError(_explain(error.status, what, self.namespace, str(error.reason))) from error
+            raise ClusterError(_explain(error.status, verb, what, self.namespace, str(error.reason))) from error
         except HTTPError as error:
             raise ClusterError(f"the API server does not answer: {error}") from error
 
 
-def _explain(status: int, what: str, namespace: str, reason: str) -> str:
+def _explain(status: int, verb: str, what: str, namespace: str, reason: str) -> str:
     if status == 404:  # noqa: PLR2004
         return f"{what} not found in namespace '{namespace}' (or the CRDs are not installed)"
     if status == 403:  # noqa: PLR2004
-        return f"you may not read {what} in namespace '{namespace}'"
-    return f"reading {what} in namespace '{namespace}' failed: {status} {reason}"
+        return f"you may not {verb} {what} in namespace '{namespace}'"
+    return f"could not {verb} {what} in namespace '{namespace}': {status} {reason}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,7 +16,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
+from modelyard.api.v1alpha1.names import ANNOTATION_RUN_NOW
 from modelyard.cli.check_convert import CheckError, check_pickle
 from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
 from modelyard.cli.compare import Row, Side
@@ -27,7 +29,7 @@ from modelyard.cli.serve import Options, ServeError
 from modelyard.cli.serve import serve as serve_folder
 from modelyard.cli.tensors import TensorsError
 from modelyard.cli.watch import changes, clock
-from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_training_run
+from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_pipeline, why_training_run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +57,10 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namesp
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 Reference = Annotated[
-    str, typer.Argument(help="KIND/NAME, such as trun/flight-delay-1, mv/flight-delay-v1, mdep/flight-delay.")
+    str,
+    typer.Argument(
+        help="KIND/NAME, such as mpl/flight-delay, trun/flight-delay-1, mv/flight-delay-v1, mdep/flight-delay."
+    ),
 ]
 
 
@@ -87,6 +92,17 @@ def watch(
         console.print(f"still not finished after {timeout} s")
         raise typer.Exit(EXIT_TIMEOUT)
     raise typer.Exit(0 if ended else EXIT_NOT_READY)
+
+
+@app.command()
+def trigger(
+    reference: Annotated[str, typer.Argument(help="pipeline/NAME.")],
+    namespace: Namespace = None,
+    context: Context = None,
+) -> None:
+    """Start a run of a Pipeline now, whatever has changed. Neither its cooldown nor its daily budget delays it."""
+    token = _guarded(lambda: _trigger(Cluster.connect(namespace=namespace, context=context), reference))
+    console.print(f"asked {reference} for a run ({ANNOTATION_RUN_NOW}: {token})", markup=False)
 
 
 @app.command()
@@ -161,6 +177,8 @@ _STYLES = {Mark.DONE: "green", Mark.ACTIVE: "yellow", Mark.BLOCKED: "red", Mark.
 
 def _explain(cluster: Cluster, reference: str) -> Explanation:
     kind, name = parse_reference(reference)
+    if kind is Pipeline:
+        return why_pipeline(cluster.get(Pipeline, name))
     if kind is TrainingRun:
         return why_training_run(cluster.get(TrainingRun, name))
     if kind is ModelVersion:
@@ -168,10 +186,19 @@ def _explain(cluster: Cluster, reference: str) -> Explanation:
     return why_deployment(cluster.get(Deployment, name), cluster.list(ModelVersion))
 
 
+def _trigger(cluster: Cluster, reference: str) -> str:
+    kind, name = parse_reference(reference)
+    if kind is not Pipeline:
+        raise ClusterError(f"'{reference}' must be a Pipeline, such as pipeline/{name}")
+    token = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    cluster.annotate(Pipeline, name, ANNOTATION_RUN_NOW, token)
+    return token
+
+
 def _follow(cluster: Cluster, reference: str, timeout: int) -> bool | None:
     kind, name = parse_reference(reference)
-    if kind is ModelVersion:
-        raise ClusterError(f"'{reference}' must be a TrainingRun or a Deployment: a ModelVersion does not change")
+    if kind not in (TrainingRun, Deployment):
+        raise ClusterError(f"'{reference}' must be a TrainingRun or a Deployment: a {kind.kind} comes to no end")
     followed = TrainingRun if kind is TrainingRun else Deployment
     cluster.get(followed, name)
     ended: bool | None = None

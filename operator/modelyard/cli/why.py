@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
 from modelyard.api.v1alpha1.common import Condition, ConditionStatus
 from modelyard.api.v1alpha1.modelversion import Format
+from modelyard.api.v1alpha1.pipeline import RunResult
 from modelyard.api.v1alpha1.trainingrun import StepState
 
 
@@ -55,6 +56,7 @@ WHO = {
     "ConfigurationMissing": PLATFORM,
     "AccessDenied": PLATFORM,
     "PodRefused": PLATFORM,
+    "TenantMismatch": PLATFORM,
     "StoreUnreachable": DATA,
     "InputNotFound": DATA,
     "DigestMismatch": DATA,
@@ -67,6 +69,7 @@ WHO = {
     "Paused": AUTHOR,
     "Running": TIME,
     "Resolving": TIME,
+    "Observing": TIME,
     "Verifying": TIME,
     "Progressing": TIME,
     "Converting": TIME,
@@ -74,9 +77,28 @@ WHO = {
 }
 
 
+def why_pipeline(pipeline: Pipeline) -> Explanation:
+    """Explain a Pipeline: its triggers, its newest runs, and what was skipped."""
+    status = pipeline.status
+    parts = ("ScheduleValid", "InputsObserved", "DeploymentsWatched")
+    lines = [_condition_line(status.conditions, kind) for kind in parts if _find(status.conditions, kind)]
+    for run in status.recent_runs[:_SHOWN_RUNS]:
+        made = f", made {run.model_version_name}" if run.model_version_name else ""
+        text = f"run {run.name} of {run.start_time} ({run.reason}): {run.result.lower()}{made}"
+        lines.append(Line(_RUN_MARKS[run.result], text))
+    if status.skipped:
+        text = f"{status.skipped.reason} since {status.skipped.time}: {status.skipped.message}"
+        lines.append(Line(Mark.PENDING, text))
+    if status.next_schedule_time:
+        lines.append(Line(Mark.PENDING, f"the schedule is due at {status.next_schedule_time}"))
+    return _explanation(lines, status.conditions)
+
+
 def why_training_run(run: TrainingRun) -> Explanation:
-    """Explain a TrainingRun: admission, inputs, steps, version."""
-    lines = [_condition_line(run.status.conditions, kind) for kind in ("Admitted", "InputsResolved")]
+    """Explain a TrainingRun: trigger, admission, inputs, steps, version."""
+    trigger = run.spec.trigger
+    lines = [Line(Mark.DONE, f"made by a Pipeline: {trigger.message}")] if trigger else []
+    lines += [_condition_line(run.status.conditions, kind) for kind in ("Admitted", "InputsResolved")]
     states = {step.name: step for step in run.status.steps}
     names = [step.name for step in run.spec.steps]
     names += [step.name for step in run.status.steps if step.name not in names]
@@ -117,6 +139,13 @@ def why_deployment(deployment: Deployment, versions: Sequence[ModelVersion]) -> 
     return _explanation(lines, status.conditions)
 
 
+_SHOWN_RUNS = 3
+_RUN_MARKS = {
+    RunResult.RUNNING: Mark.ACTIVE,
+    RunResult.SUCCEEDED: Mark.DONE,
+    RunResult.FAILED: Mark.BLOCKED,
+    RunResult.DELETED: Mark.BLOCKED,
+}
 _STEP_MARKS = {
     StepState.WAITING: Mark.PENDING,
     StepState.RUNNING: Mark.ACTIVE,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from modelyard.api.v1alpha1 import KINDS, Deployment, ModelVersion, Observation, TrainingRun
+from modelyard.api.v1alpha1 import KINDS, Deployment, ModelVersion, Observation, Pipeline, TrainingRun
 from modelyard.api.v1alpha1.names import CHILD_SELECTOR, GROUP, VERSION
 from modelyard.controller.engine.keys import Key
 from modelyard.controller.engine.manifests import Manifest, ResourceType
@@ -23,6 +23,14 @@ from modelyard.controller.kinds.modelversion.observe import ModelVersions, conve
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_of
 from modelyard.controller.kinds.observations import subject_of
 from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
+from modelyard.controller.kinds.pipeline.observe import (
+    NAMESPACES,
+    WATCHED_INDEX,
+    Pipelines,
+    Tenants,
+    pipeline_of,
+    watched_of,
+)
 from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns, maker_of, runs_of
 
@@ -47,17 +55,27 @@ def main() -> None:
 
 def build(settings: Settings) -> Runtime:
     """Return the operator, ready to run."""
-    runtime = Runtime(settings, [*OURS.values(), JOBS, PODS, SERVICES, WORKLOADS, CONFIG_MAPS])
-    runs = runtime.serve(OURS[TrainingRun])
+    runtime = Runtime(settings, [*OURS.values(), JOBS, PODS, SERVICES, WORKLOADS, CONFIG_MAPS, NAMESPACES])
+    by_owner = {OWNER_INDEX: owners_of}
+    pipelines = runtime.serve(OURS[Pipeline], indices={WATCHED_INDEX: watched_of})
+    runs = runtime.serve(OURS[TrainingRun], indices=by_owner)
     versions = runtime.serve(OURS[ModelVersion], indices={LINE_INDEX: lines_of})
     deployments = runtime.serve(OURS[Deployment], indices={MODEL_INDEX: models_of})
     observations = runtime.serve(OURS[Observation])
-    by_owner = {OWNER_INDEX: owners_of}
     jobs = runtime.cache(JOBS, label_selector=CHILD_SELECTOR, indices=by_owner)
     pods = runtime.cache(PODS, label_selector=CHILD_SELECTOR, indices=by_owner)
     services = runtime.cache(SERVICES, label_selector=CHILD_SELECTOR)
     workloads = runtime.cache(WORKLOADS, label_selector=CHILD_SELECTOR, indices=by_owner)
 
+    recipes = Pipelines(
+        client=runtime.client,
+        pipelines=pipelines,
+        runs=runs,
+        observations=observations,
+        deployments=deployments,
+        tenants=Tenants(runtime.client, _now),
+        now=_now,
+    )
     training = TrainingRuns(
         client=runtime.client,
         jobs=jobs,
@@ -84,6 +102,15 @@ def build(settings: Settings) -> Runtime:
         server_image=settings.server_image,
         pull_policy=settings.image_pull_policy,
         now=_now,
+    )
+    runtime.reconcile(
+        pipelines,
+        recipes.plan,
+        triggers=[
+            Trigger(runs, pipeline_of),
+            Trigger(observations, _subjects(Pipeline.kind)),
+            Trigger(deployments, recipes.watchers),
+        ],
     )
     runtime.reconcile(
         runs,

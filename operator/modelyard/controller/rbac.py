@@ -35,15 +35,16 @@ class Right:
 OPERATOR = (
     Right(
         group=GROUP,
-        resources=("trainingruns", "modelversions", "deployments", "observations"),
+        resources=("pipelines", "trainingruns", "modelversions", "deployments", "observations"),
         verbs=READ,
         reason="to know what is wanted, and what agents have seen",
     ),
     Right(
         group=GROUP,
         resources=("trainingruns",),
-        verbs=("delete",),
-        reason="to delete a finished run when its `ttlSecondsAfterFinished` is over",
+        verbs=("create", "delete"),
+        reason="to make a Pipeline's runs, to delete those that its limits leave over or a newer one replaces, and "
+        "a finished one when its `ttlSecondsAfterFinished` is over; none is ever changed",
     ),
     Right(
         group=GROUP,
@@ -53,13 +54,18 @@ OPERATOR = (
     ),
     Right(
         group=GROUP,
-        resources=("trainingruns/status", "modelversions/status", "deployments/status"),
+        resources=("pipelines/status", "trainingruns/status", "modelversions/status", "deployments/status"),
         verbs=("patch",),
         reason="to report",
     ),
     Right(
         group=GROUP,
-        resources=("trainingruns/finalizers", "modelversions/finalizers", "deployments/finalizers"),
+        resources=(
+            "pipelines/finalizers",
+            "trainingruns/finalizers",
+            "modelversions/finalizers",
+            "deployments/finalizers",
+        ),
         verbs=("update",),
         reason="to own children where the cluster checks `blockOwnerDeletion`",
     ),
@@ -102,6 +108,12 @@ OPERATOR = (
     ),
     Right(
         group="",
+        resources=("namespaces",),
+        verbs=("get",),
+        reason="to read the label `modelyard.dev/tenant`: a Pipeline may watch a Deployment of its own tenant only",
+    ),
+    Right(
+        group="",
         resources=("events",),
         verbs=("list", "create", "patch"),
         reason="to tell people about changes, and to find out why a Job has no pod",
@@ -129,7 +141,7 @@ LEADER = (
 AGENT = (
     Right(
         group=GROUP,
-        resources=("trainingruns", "modelversions"),
+        resources=("pipelines", "trainingruns", "modelversions"),
         verbs=READ,
         reason="to know which inputs, results and artifacts to look at",
     ),
@@ -145,7 +157,7 @@ AGENT = (
 VIEWER = (
     Right(
         group=GROUP,
-        resources=("trainingruns", "modelversions", "deployments", "observations"),
+        resources=("pipelines", "trainingruns", "modelversions", "deployments", "observations"),
         verbs=READ,
         reason="to look",
     ),
@@ -155,7 +167,7 @@ VIEWER = (
 EDITOR = (
     Right(
         group=GROUP,
-        resources=("trainingruns", "modelversions", "deployments"),
+        resources=("pipelines", "trainingruns", "modelversions", "deployments"),
         verbs=CHANGE,
         reason="to train, register, retire and deploy",
     ),

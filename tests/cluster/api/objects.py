@@ -27,6 +27,9 @@ def _object(kind: str, name: str, spec: Object) -> Object:
 
 
 MINIMAL = {
+    "Pipeline": _object(
+        "Pipeline", "nightly", {"template": {"spec": {"model": "m", "steps": [{"name": "train", "image": "i"}]}}}
+    ),
     "TrainingRun": _object("TrainingRun", "run", {"model": "m", "steps": [{"name": "train", "image": "i"}]}),
     "ModelVersion": _object(
         "ModelVersion",
@@ -45,10 +48,51 @@ MINIMAL = {
 }
 
 FULL = {
+    "Pipeline": merged(
+        MINIMAL["Pipeline"],
+        {
+            "spec": {
+                "suspend": True,
+                "concurrencyPolicy": "Replace",
+                "successfulRunsHistoryLimit": 1,
+                "failedRunsHistoryLimit": 0,
+                "triggers": {
+                    "spec": "Never",
+                    "inputs": {"names": ["flights"], "pollSeconds": 60},
+                    "schedule": {"cron": "0 3 * * MON-FRI", "timeZone": "Europe/Berlin", "startingDeadlineSeconds": 60},
+                    "deployments": [
+                        {"name": "m", "namespace": "a", "on": ["InputsDrifted"]},
+                        {"name": "m", "namespace": "b", "on": ["AccuracyLost", "InputsDrifted"]},
+                    ],
+                },
+                "cooldownSeconds": 60,
+                "maxRunsPerDay": 4,
+                "requestedBy": "alice@example.com",
+                "template": {
+                    "metadata": {"labels": {"team": "ops", "example.com/cost-centre": "7"}},
+                    "spec": {"inputs": [{"name": "flights", "uri": "s3://bucket/flights/"}]},
+                },
+            }
+        },
+    ),
     "TrainingRun": merged(
         MINIMAL["TrainingRun"],
         {
             "spec": {
+                "trigger": {
+                    "reason": "DataChanged",
+                    "key": "0123456789abcdef",
+                    "number": 2,
+                    "message": "DataChanged: input 'flights' is sha256:aaaaaaaaaaaa",
+                    "evidence": [
+                        {
+                            "reason": "DataChanged",
+                            "source": "inputs/flights",
+                            "key": "a" * 16,
+                            "message": "input 'flights'",
+                        }
+                    ],
+                },
                 "requestedBy": "alice@example.com",
                 "inputs": [
                     {"name": "flights", "uri": "s3://bucket/flights/"},

@@ -16,6 +16,7 @@ STEPS = FULL["TrainingRun"]["spec"]["steps"]
 CHANGES: dict[str, dict[str, Any]] = {
     "TrainingRun": {
         "model": "other",
+        "trigger": {"reason": "Manual"},
         "requestedBy": "bob@example.com",
         "inputs": [{"name": "flights", "uri": "s3://bucket/other/"}, {"name": "code", "uri": "s3://bucket/c"}],
         "parameters": [{"name": "maxDepth", "value": "7"}],

@@ -48,7 +48,55 @@ THRESHOLD = {"metric": "rocAuc"}
 LABELS = "must not set labels in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'"
 BLOB = f"s3://bucket/blobs/sha256/{DIGEST[7:]}"
 
+WATCHED = (
+    "must name in `triggers.inputs.names` only entries of `template.spec.inputs` without a `digest`, "
+    "of which there must be one"
+)
+RUN_LABELS = "must have names of labels as keys, and none in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'"
+FILLED_IN = "must not set `trigger`, which each run gets, or `requestedBy`, which stands in the Pipeline's own spec"
+SHORT = "must have a name of at most 31 characters without dots, so that the names of its runs' Jobs fit"
+
+
+def _inputs(*inputs: Object, **trigger: Any) -> Object:
+    return {"spec": {"triggers": {"inputs": trigger}, "template": {"spec": {"inputs": list(inputs)}}}}
+
+
+def _run(**spec: Any) -> Object:
+    return {"spec": {"template": {"spec": spec}}}
+
+
+def _run_labels(key: str) -> Object:
+    return {"spec": {"template": {"metadata": {"labels": {key: "v"}}}}}
+
+
+DATA = {"name": "data", "uri": "s3://b/d"}
+PINNED = {"name": "pinned", "uri": "s3://b/p", "digest": DIGEST}
+
 CASES = [
+    Case("Pipeline", "", SHORT, {"metadata": {"name": "p" * 31}}, {"metadata": {"name": "p" * 32}}),
+    Case("Pipeline", "", SHORT, {"metadata": {"name": "a-b"}}, {"metadata": {"name": "a.b"}}),
+    Case("Pipeline", "spec", WATCHED, _inputs(DATA, PINNED, names=["data"]), _inputs(DATA, PINNED, names=["pinned"])),
+    Case("Pipeline", "spec", WATCHED, _inputs(DATA, names=["data"]), _inputs(DATA, names=["data", "other"])),
+    Case("Pipeline", "spec", WATCHED, _inputs(DATA, PINNED), _inputs(PINNED)),
+    Case(
+        "Pipeline",
+        "spec",
+        WATCHED,
+        {"spec": {"triggers": {"spec": "Never"}}},
+        {"spec": {"triggers": {"inputs": {}}}},
+    ),
+    Case("Pipeline", "spec.template", FILLED_IN, _run(seed=1), _run(requestedBy="bob@example.com")),
+    Case(
+        "Pipeline",
+        "spec.template",
+        FILLED_IN,
+        _run(seed=1),
+        _run(trigger={"reason": "Manual", "key": "a" * 16, "number": 1}),
+    ),
+    Case("Pipeline", "spec.template.metadata", RUN_LABELS, _run_labels("team"), _run_labels("not a label")),
+    Case(
+        "Pipeline", "spec.template.metadata", RUN_LABELS, _run_labels("example.com/x"), _run_labels("modelyard.dev/x")
+    ),
     Case(
         "TrainingRun",
         "",
@@ -240,6 +288,15 @@ CASES = [
         {"spec": {"endpoint": _labels("modelyard.dev/revision")}},
     ),
 ]
+
+
+def _in_pipeline(case: Case) -> Case:
+    """Return the same rule where a Pipeline's template has it."""
+    passing, failing = (_run(**patch.get("spec", {})) for patch in (case.passing, case.failing))
+    return Case("Pipeline", f"spec.template.{case.path}", case.message, passing, failing)
+
+
+CASES += [_in_pipeline(case) for case in CASES if case.kind == "TrainingRun" and case.path]
 
 
 def _rules(node: Object, path: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from tests.support.controlplane import ClusterAccess
 Manifest = dict[str, Any]
 
 PATHS: Final = {
+    "Pipeline": "apis/modelyard.dev/v1alpha1/{}/pipelines",
     "TrainingRun": "apis/modelyard.dev/v1alpha1/{}/trainingruns",
     "ModelVersion": "apis/modelyard.dev/v1alpha1/{}/modelversions",
     "Deployment": "apis/modelyard.dev/v1alpha1/{}/deployments",

@@ -155,7 +155,8 @@ class Stage:
 
     def _written_in_a_round(self, operator: Operator) -> list[tuple[str, str]]:
         before, writes = operator.passes(), self.writes()
-        keys = [(kind, name) for kind in ("TrainingRun", "ModelVersion", "Deployment") for name in self.api.names(kind)]
+        kinds = ("Pipeline", "TrainingRun", "ModelVersion", "Deployment")
+        keys = [(kind, name) for kind in kinds for name in self.api.names(kind)]
         for kind, name in keys:
             self.api.patch(kind, name, {"metadata": {"annotations": {"looked-at": str(time.monotonic())}}})
         deadline = time.monotonic() + 20
@@ -166,7 +167,7 @@ class Stage:
 
     def describe(self) -> str:
         """What a person needs to see when a test fails."""
-        objects = [item for kind in ("TrainingRun", "Deployment") for item in self.api.all(kind)]
+        objects = [item for kind in ("Pipeline", "TrainingRun", "Deployment") for item in self.api.all(kind)]
         status = yaml.safe_dump([{o["metadata"]["name"]: o.get("status")} for o in objects])
         log = self.log.read_text().splitlines()[-30:] if self.log.exists() else []
         return "\n".join([status, *(line[:400] for line in log)])

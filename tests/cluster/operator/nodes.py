@@ -58,6 +58,8 @@ class Nodes:
     asleep: bool = False
     """While set, no pod becomes ready."""
     answers_about_inputs: bool = True
+    content: dict[str, str] = field(default_factory=dict)
+    """By input, its digest; DIGEST for others."""
 
     def step(self) -> None:
         """Let each part act once on what it sees."""
@@ -84,8 +86,13 @@ class Nodes:
 
     def _look_at_inputs(self) -> None:
         for run in self.api.all("TrainingRun"):
-            inputs = [{"name": item["name"], "digest": DIGEST, "bytes": 7} for item in run["spec"].get("inputs", [])]
-            self._observe("TrainingRun", run, {"inputs": inputs})
+            self._observe("TrainingRun", run, {"inputs": self._read(run["spec"])})
+        for pipeline in self.api.all("Pipeline"):
+            self._observe("Pipeline", pipeline, {"inputs": self._read(pipeline["spec"]["template"]["spec"])})
+
+    def _read(self, spec: Manifest) -> list[Manifest]:
+        names = [item["name"] for item in spec.get("inputs", [])]
+        return [{"name": name, "digest": self.content.get(name, DIGEST), "bytes": 7} for name in names]
 
     def _look_at_artifacts(self) -> None:
         for version in self.api.all("ModelVersion"):
@@ -102,6 +109,8 @@ class Nodes:
             "spec": {"subject": {"kind": kind, "name": name, "uid": uid}, "observedTime": _now(), **seen},
         }
         self._create("Observation", observation)
+        if kind == "Pipeline" and self.api.get("Observation", f"pipeline-{name}")["spec"]["inputs"] != seen["inputs"]:
+            self.api.patch("Observation", f"pipeline-{name}", {"spec": {"observedTime": _now(), **seen}})
 
     def _run(self, job: Manifest) -> None:
         name = job["metadata"]["name"]
@@ -146,7 +155,7 @@ class Nodes:
                 raise
 
 
-_OWNERS: Final = ("TrainingRun", "ModelVersion", "Deployment", "Job", "Workload")
+_OWNERS: Final = ("Pipeline", "TrainingRun", "ModelVersion", "Deployment", "Job", "Workload")
 
 
 def _ended(job: Manifest, failure: Manifest | None, answer: Callable[[Manifest], Manifest]) -> Manifest:

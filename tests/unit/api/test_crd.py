@@ -7,7 +7,7 @@ import yaml
 
 from dev import generate
 from modelyard.api.schema import custom_resource_definition
-from modelyard.api.v1alpha1 import KINDS, Deployment, ModelVersion, Observation, TrainingRun
+from modelyard.api.v1alpha1 import KINDS, Deployment, ModelVersion, Observation, Pipeline, TrainingRun
 from modelyard.api.v1alpha1.common import CustomResource
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -51,7 +51,8 @@ def test_names_are_complete_and_short_names_are_unique(kind: type[CustomResource
 @pytest.mark.parametrize(
     ("kind", "columns"),
     [
-        (TrainingRun, "Ready Reason Model Step Version Started Completed Age Message"),
+        (Pipeline, "Ready Reason Runs Last-Run Last-Version Next Age Message"),
+        (TrainingRun, "Ready Reason Model Step Trigger Version Started Completed Age Message"),
         (ModelVersion, "Ready Reason Model Version Format Accepted Metric Value Was Champion Age Message"),
         (Deployment, "Ready Reason Model Wanted Serving Candidate URL Age Message"),
         (Observation, "Kind Subject Observed Age"),

@@ -13,6 +13,8 @@ from modelyard.api.v1alpha1.trainingrun import Metric
 Node = dict[str, Any]
 
 BOOLEANS = {
+    "Pipeline.spec.suspend": "as in batch/v1 CronJob",
+    "Pipeline.spec.template.spec.suspend": "as in batch/v1 Job",
     "TrainingRun.spec.suspend": "as in batch/v1 Job",
     "Deployment.spec.rollout.paused": "as in apps/v1 Deployment",
 }

@@ -9,6 +9,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 LABEL_OWNER_UID: Final = f"{GROUP}/owner-uid"
 LABEL_TRAINING_RUN: Final = f"{GROUP}/training-run"
+LABEL_PIPELINE: Final = f"{GROUP}/pipeline"
 LABEL_STEP: Final = f"{GROUP}/step"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_MODEL: Final = f"{GROUP}/model"
@@ -23,6 +24,9 @@ LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 MANAGED_BY: Final = "modelyard"
 CHILD_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
+ANNOTATION_RUN_NOW: Final = f"{GROUP}/run-now"
+ANNOTATION_TEMPLATE_DIGEST: Final = f"{GROUP}/template-digest"
+
 FIELD_MANAGER: Final = "modelyard-operator"
 STATUS_FIELD_MANAGER: Final = "modelyard-operator-status"
 AGENT_FIELD_MANAGER: Final = "modelyard-agent"
@@ -33,6 +37,7 @@ SERVER_SERVICE_ACCOUNT: Final = "modelyard-server"
 VERSIONS_CONFIG_MAP: Final = "modelyard-versions"
 
 MAX_RUN_NAME: Final = 40
+MAX_PIPELINE_NAME: Final = 31
 MAX_STEP_NAME: Final = 18
 MAX_MODEL_NAME: Final = 50
 MAX_DEPLOYMENT_NAME: Final = 45
@@ -43,6 +48,16 @@ MODEL_OUTPUT: Final = "model"
 CHAMPION_INPUT: Final = "champion"
 REGISTER_STEP: Final = "register"
 CONVERT_STEP: Final = "convert"
+
+
+def pipeline_run_name(pipeline: str, trigger_key: str) -> str:
+    """Return the name of the TrainingRun that a trigger starts; at most 40 characters.
+
+    Args:
+        pipeline: name of the Pipeline.
+        trigger_key: key of the trigger, of at least 8 hexadecimal digits.
+    """
+    return f"{pipeline}-{trigger_key[:8]}"
 
 
 def job_name(run: str, step: str, attempt: int) -> str:

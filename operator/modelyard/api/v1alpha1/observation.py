@@ -27,6 +27,7 @@ class SubjectKind(StrEnum):
 
     TRAINING_RUN = "TrainingRun"
     MODEL_VERSION = "ModelVersion"
+    PIPELINE = "Pipeline"
 
 
 class Subject(ApiModel):
@@ -103,7 +104,7 @@ class ObservationSpec(ApiModel):
     observed_time: Time
     """When what was seen last changed."""
     inputs: Annotated[tuple[ObservedInput, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
-    """Inputs of a TrainingRun."""
+    """Inputs of a TrainingRun or of a Pipeline's template."""
     results: Annotated[tuple[ObservedResult, ...], Field(max_length=17, json_schema_extra=LIST_ATOMIC)] = ()
     """Results of running steps that were found in the store."""
     artifact: ObservedArtifact | None = None

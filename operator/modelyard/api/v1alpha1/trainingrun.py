@@ -248,11 +248,58 @@ class EvaluationSpec(ApiModel):
     """Groups of rows of which none may become much worse."""
 
 
+class TriggerReason(StrEnum):
+    """What starts a run; the most telling of several causes is named first."""
+
+    MANUAL = "Manual"
+    SPEC_CHANGED = "SpecChanged"
+    CODE_CHANGED = "CodeChanged"
+    DATA_CHANGED = "DataChanged"
+    ACCURACY_LOST = "AccuracyLost"
+    INPUTS_DRIFTED = "InputsDrifted"
+    SCHEDULE = "Schedule"
+
+
+TriggerKey = Annotated[str, Field(max_length=16, pattern=r"^[0-9a-f]{16}$")]
+CauseSource = Annotated[str, Field(min_length=1, max_length=144, pattern=r"^[a-z]+(/[A-Za-z0-9-]+)*$")]
+CauseKey = Annotated[str, Field(min_length=1, max_length=96)]
+
+
+class Cause(ApiModel):
+    """One of the causes of a run."""
+
+    reason: TriggerReason
+    """Kind of cause."""
+    source: CauseSource
+    """Where it comes from: `spec`, `manual`, `schedule`, `inputs/<name>`, `deployments/<namespace>/<name>/<reason>`."""
+    key: CauseKey
+    """What tells it from other causes of that source: a digest, a token, a time, a transition."""
+    message: Annotated[str, Field(max_length=256)]
+    """What happened, for people."""
+
+
+class RunTrigger(ApiModel):
+    """Why a run was made."""
+
+    reason: TriggerReason
+    """The first of its causes."""
+    key: TriggerKey
+    """What tells it from all other triggers of its Pipeline."""
+    number: Annotated[int, Field(ge=1, le=2_147_483_647, json_schema_extra={"format": "int32"})]
+    """Which of the Pipeline's runs it is, from 1."""
+    message: Message = ""
+    """What happened, for people."""
+    evidence: Annotated[tuple[Cause, ...], Field(max_length=48, json_schema_extra=LIST_ATOMIC)] = ()
+    """All causes."""
+
+
 class TrainingRunSpec(ApiModel):
     """What is run. Immutable after creation, `suspend` and `ttlSecondsAfterFinished` aside."""
 
     model: ModelName
     """Model line; the run publishes `<model>-v<n>`."""
+    trigger: RunTrigger | None = None
+    """Why a Pipeline made the run; absent = a person made it."""
     requested_by: Person | None = None
     """Who asked for the run."""
     inputs: Annotated[tuple[Input, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
@@ -403,6 +450,12 @@ class TrainingRun(CustomResource):
     columns = (
         PrinterColumn(name="Model", type="string", json_path=".spec.model", description="Model line"),
         PrinterColumn(name="Step", type="string", json_path=".status.step", description="Step that runs or ran last"),
+        PrinterColumn(
+            name="Trigger",
+            type="string",
+            json_path=".spec.trigger.reason",
+            description="Why a Pipeline made the run",
+        ),
         PrinterColumn(
             name="Version",
             type="string",

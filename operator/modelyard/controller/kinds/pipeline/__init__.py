@@ -1,0 +1,1 @@
+"""Pipelines: a recipe, and what makes it run again."""
