@@ -1,6 +1,7 @@
 """The CRDs as a cluster has them: defaults, bounds, columns, scale, and nothing that they do not know."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ def test_columns_are_shown(definitions: ClusterAccess, resources: Resources, kin
     shown = definitions.kubectl(
         "get", f"{kind.plural}.modelyard.dev", "--output=wide", f"--namespace={resources.namespace}"
     )
-    assert shown.splitlines()[0].split() == ["NAME", *(column.name.upper() for column in columns(kind))]
+    titles = re.split("  +", shown.splitlines()[0].strip())
+    assert titles == ["NAME", *(column.name.upper() for column in columns(kind))]
 
 
 def test_category_lists_the_kinds_that_people_write(definitions: ClusterAccess, resources: Resources) -> None:

@@ -312,10 +312,10 @@ class Pipeline(CustomResource):
     columns = (
         PrinterColumn(name="Runs", type="integer", json_path=".status.runs", description="Runs that were made"),
         PrinterColumn(
-            name="Last-Run", type="date", json_path=".status.lastRunTime", description="When the newest run was made"
+            name="Last Run", type="date", json_path=".status.lastRunTime", description="When the newest run was made"
         ),
         PrinterColumn(
-            name="Last-Version",
+            name="Last Version",
             type="string",
             json_path=".status.lastVersionName",
             description="Newest version that a run made",
