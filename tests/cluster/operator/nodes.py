@@ -76,7 +76,7 @@ class Nodes:
         """Delete what belongs to something that is gone, and return how much that was."""
         collected = 0
         alive = {item["metadata"]["uid"] for kind in _OWNERS for item in self.api.all(kind)}
-        for kind in ("Job", "Workload", "Service", "Observation", "Pod"):
+        for kind in ("TrainingRun", "Job", "Workload", "Service", "Observation", "Pod"):
             for item in self.api.all(kind):
                 owners = item["metadata"].get("ownerReferences", [])
                 if owners and not any(owner["uid"] in alive for owner in owners):

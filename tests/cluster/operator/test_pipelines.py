@@ -1,5 +1,8 @@
 """Pipelines on a real API server: one run for each cause, whatever dies in between."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -89,6 +92,16 @@ def test_causes_of_one_moment_make_one_run(stage: Stage) -> None:
     reach(stage, "SpecChanged", "Manual")
     (run,) = [run for run in stage.api.all("TrainingRun") if run["spec"]["trigger"]["reason"] == "Manual"]
     assert [cause["reason"] for cause in run["spec"]["trigger"]["evidence"]] == ["Manual", "DataChanged"]
+
+
+def test_command_starts_a_run(stage: Stage) -> None:
+    stage.apply("Pipeline", "nightly", **{**PIPELINE, "triggers": {"spec": "Never"}})
+    stage.start()
+    command = [sys.executable, "-m", "modelyard.cli.main", "trigger", "pipeline/nightly", "-n", stage.api.namespace]
+    environment = {**os.environ, "KUBECONFIG": str(stage.plane.kubeconfig)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    reach(stage, "Manual")
 
 
 def test_what_a_deployment_says_makes_a_run(stage: Stage) -> None:

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.v1alpha1 import Deployment, ModelVersion, TrainingRun
+from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
+from modelyard.api.v1alpha1.trainingrun import RunTrigger, TriggerReason
 from modelyard.cli.cluster import ClusterError, parse_reference
-from modelyard.cli.why import Mark, why_deployment, why_model_version, why_training_run
+from modelyard.cli.why import Mark, why_deployment, why_model_version, why_pipeline, why_training_run
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -101,3 +102,49 @@ def test_reference_that_is_none_says_what_is_allowed(text: str) -> None:
 )
 def test_reference_takes_short_names_and_plurals(text: str, kind: type) -> None:
     assert parse_reference(text) == (kind, "a")
+
+
+def pipeline(**status: Any) -> Pipeline:
+    spec = {"template": {"spec": {"model": "m", "steps": [{"name": "train", "image": "i"}]}}}
+    metadata = {"name": "nightly", "namespace": "air", "uid": "u"}
+    return Pipeline.model_validate({"metadata": metadata, "spec": spec, "status": status})
+
+
+def test_why_of_a_pipeline_names_what_was_skipped_and_the_newest_runs() -> None:
+    time = "2026-01-01T03:00:00Z"
+    runs = [
+        {
+            "name": f"nightly-{number}",
+            "triggerKey": "a" * 16,
+            "reason": "Schedule",
+            "startTime": time,
+            "result": result,
+            "modelVersionName": "m-v1" if result == "Succeeded" else None,
+        }
+        for number, result in enumerate(["Failed", "Succeeded", "Deleted", "Succeeded"])
+    ]
+    skipped = {"reason": "Cooldown", "message": "cools down until later: DataChanged", "time": time}
+    explanation = why_pipeline(
+        pipeline(
+            conditions=[
+                condition("Ready", "False", "InvalidSchedule", "`spec.triggers.schedule.cron`: Bad hour"),
+                condition("ScheduleValid", "False", "InvalidSchedule", "Bad hour"),
+            ],
+            recentRuns=runs,
+            skipped=skipped,
+            nextScheduleTime=time,
+        )
+    )
+    assert explanation.blocker == "InvalidSchedule: `spec.triggers.schedule.cron`: Bad hour"
+    assert explanation.who == "the author of the object can lift it"
+    marks = [line.mark for line in explanation.lines]
+    assert marks == [Mark.BLOCKED, Mark.BLOCKED, Mark.DONE, Mark.BLOCKED, Mark.PENDING, Mark.PENDING]
+    assert "made m-v1" in explanation.lines[2].text
+    assert "Cooldown" in explanation.lines[4].text
+
+
+def test_why_of_a_run_says_what_made_it() -> None:
+    run = training_run()
+    trigger = RunTrigger(reason=TriggerReason.MANUAL, key="a" * 16, number=1, message="Manual: asked for")
+    made = run.model_copy(update={"spec": run.spec.model_copy(update={"trigger": trigger})})
+    assert "Manual: asked for" in why_training_run(made).lines[0].text
