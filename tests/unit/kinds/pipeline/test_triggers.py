@@ -196,6 +196,35 @@ def test_run_that_reads_something_newer_than_the_agent_reported_is_no_change() -
     assert len(world.created) == 2
 
 
+def test_content_of_which_the_agent_reported_while_a_newer_one_was_read_makes_a_run_when_it_comes_back() -> None:
+    world = started(triggers=INPUTS)
+    world.data["flights"] = 1
+    world.observe()
+    world.settle()
+    world.data["flights"] = 2
+    world.finish(new_run(world))
+    for content in (2, 1):
+        world.data["flights"] = content
+        world.observe()
+        world.settle()
+    assert world.reasons(world.created[-1]) == ["DataChanged"]
+    assert len(world.created) == 3
+
+
+def test_run_that_replaces_one_that_has_read_nothing_handles_the_data_of_that_moment() -> None:
+    world = started(triggers=INPUTS, concurrencyPolicy="Replace")
+    world.run_now("first")
+    world.settle()
+    world.data["flights"] = 1
+    world.observe()
+    world.settle()
+    world.run_now("second")
+    world.settle()
+    world.data["flights"] = 2
+    world.finish(world.active()[0])
+    assert len(world.created) == 3
+
+
 def test_content_that_comes_back_makes_a_run() -> None:
     world = started(triggers=INPUTS)
     for content in (1, 0):
@@ -291,6 +320,20 @@ def test_causes_of_one_moment_make_one_run_that_names_them_all() -> None:
     assert world.run(new_run(world))["spec"]["trigger"]["reason"] == "Manual"
     world.finish(new_run(world))
     assert len(world.created) == 2
+
+
+def test_run_whose_creation_was_not_answered_is_found_before_another_one_is_made() -> None:
+    world = started()
+    world.run_now("first")
+    world.sync()
+    world.reconcile("lost")
+    assert world.reasons(new_run(world)) == ["Manual"]
+    world.change_template(seed=3)
+    world.sync("Pipeline")
+    world.reconcile()
+    world.settle()
+    world.finish(new_run(world))
+    assert [world.reasons(run) for run in world.created] == [["SpecChanged"], ["Manual"], ["SpecChanged"]]
 
 
 def test_slot_makes_one_run() -> None:
