@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dev.generate import REPOSITORY
 from modelyard.api.schema.crd import columns
@@ -18,6 +19,7 @@ from tests.support.controlplane import ClusterAccess
 pytestmark = pytest.mark.cluster
 
 FILES = sorted((REPOSITORY / "crds").glob("*.yaml"))
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -39,6 +41,11 @@ def test_smallest_object_is_accepted(undecided: Resources, kind: str) -> None:
 @pytest.mark.parametrize("kind", FULL)
 def test_object_with_every_field_is_accepted(undecided: Resources, kind: str) -> None:
     undecided.create(FULL[kind], dry_run=True)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_example_is_accepted(undecided: Resources, file: Path) -> None:
+    undecided.create(yaml.safe_load(file.read_text()), dry_run=True)
 
 
 def test_defaults_appear_in_what_is_stored(undecided: Resources) -> None:

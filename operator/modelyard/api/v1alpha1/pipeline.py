@@ -293,7 +293,7 @@ class PipelineStatus(ApiModel):
     """The newest ModelVersion that a run made."""
     inputs: Annotated[tuple[WatchedInput, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
     """The inputs that are watched."""
-    handled: Annotated[tuple[Handled, ...], Field(max_length=48, json_schema_extra=list_map("source"))] = ()
+    handled: Annotated[tuple[Handled, ...], Field(max_length=32, json_schema_extra=list_map("source"))] = ()
     """What needs no run any more, by source."""
     skipped: Skipped | None = None
     """The last trigger that did not start a run, or not yet."""

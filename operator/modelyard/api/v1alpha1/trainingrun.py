@@ -289,7 +289,7 @@ class RunTrigger(ApiModel):
     """Which of the Pipeline's runs it is, from 1."""
     message: Message = ""
     """What happened, for people."""
-    evidence: Annotated[tuple[Cause, ...], Field(max_length=48, json_schema_extra=LIST_ATOMIC)] = ()
+    evidence: Annotated[tuple[Cause, ...], Field(max_length=32, json_schema_extra=LIST_ATOMIC)] = ()
     """All causes."""
 
 

@@ -443,3 +443,16 @@ def test_pipeline_of_a_newer_operator_is_left_alone() -> None:
     assert world.condition("Ready") == ("False", "InvalidSpec")
     assert "concurrencyPolicy" in world.message("Ready")
     assert len(world.status["recentRuns"]) == 1
+
+
+def test_namespaces_are_read_once_a_minute() -> None:
+    watched = [{"name": name, "namespace": "air-production", "on": ["InputsDrifted"]} for name in ("delay", "late")]
+    world = World(spec(triggers={"deployments": watched}))
+    world.settle()
+    world.api.tenants["air-production"] = "sea"
+    world.wait(seconds=30)
+    world.settle()
+    assert world.condition("DeploymentsWatched") == ("False", "DeploymentNotFound")
+    world.wait(seconds=31)
+    world.settle()
+    assert world.condition("DeploymentsWatched") == ("False", "TenantMismatch")
