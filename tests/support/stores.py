@@ -12,8 +12,11 @@ class MemoryStore:
 
     def __init__(self, *, honours_create_only: bool = True) -> None:
         self.objects: dict[str, bytes] = {}
+        self.versions: dict[tuple[str, str], bytes] = {}
         self.writes: list[str] = []
         self.honours_create_only = honours_create_only
+        self.frozen = False
+        """Whether objects seem to be written only when their bytes change."""
         self.outages = 0
         """How many of the next calls find the store down."""
         self.after_put: Callable[[str], None] = lambda _: None
@@ -22,10 +25,10 @@ class MemoryStore:
         return f"s3://memory/{path}"
 
     def head(self, path: str) -> ObjectInfo:
-        return ObjectInfo(path, len(self._read(path)), f"etag-{hash(self._read(path))}", None, datetime.now(UTC))
+        return ObjectInfo(path, len(self._read(path)), f"etag-{hash(self._read(path))}", None, self._now())
 
-    def get(self, path: str) -> Iterator[bytes]:
-        data = self._read(path)
+    def get(self, path: str, version: str | None = None) -> Iterator[bytes]:
+        data = self._read(path) if version is None else self.versions[path, version]
         yield from (data[start : start + 7] for start in range(0, len(data), 7))
 
     def put(self, path: str, data: bytes) -> None:
@@ -48,6 +51,9 @@ class MemoryStore:
         if path not in self.objects:
             raise ObjectNotFound(path)
         return self.objects[path]
+
+    def _now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) if self.frozen else datetime.now(UTC)
 
     def _fail_if_down(self) -> None:
         if self.outages:

@@ -3,14 +3,15 @@
 import json
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from modelyard.agent.sightings import SeenInput
 from modelyard.storage.blobs import PROBE_KEY
 from modelyard.storage.errors import (
     AccessDenied,
     DigestMismatch,
+    InputChanging,
     InvalidManifest,
     InvalidSource,
     ObjectNotFound,
@@ -19,19 +20,12 @@ from modelyard.storage.errors import (
 from modelyard.storage.objects import ObjectStore, read_all
 from modelyard.storage.results import MAX_RESULT_BYTES, result_key, to_message
 from modelyard.storage.retry import Patience
-from modelyard.storage.sources import Identity, Listing, OpenStore, hash_source, list_source
+from modelyard.storage.sources import Listing, OpenStore, describe_table, hash_source, list_source
 
 CACHE_ENTRIES: Final = 1000
 CACHED_STORES: Final = 32
-
-
-@dataclass(frozen=True)
-class SeenInput:
-    """What an input is now."""
-
-    digest: str
-    bytes: int
-    version: str | None
+READS: Final = 3
+"""How often an input is read that is written again meanwhile."""
 
 
 class Lookout:
@@ -47,17 +41,51 @@ class Lookout:
         self._store_uri = store_uri
         self._open_store = lru_cache(CACHED_STORES)(open_store)
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], Identity] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], SeenInput] = OrderedDict()
 
-    def identify(self, uri: str) -> SeenInput:
-        """Return what an input is, reading all of its bytes unless they are known.
+    def list_input(self, uri: str) -> Listing:
+        """Look at an input without reading it.
 
         Raises:
+            StorageError: it cannot be listed.
+        """
+        return list_source(uri, self._open_store)
+
+    def known(self, listing: Listing) -> SeenInput | None:
+        """Return what an input is if that is known without reading it."""
+        if listing.digest is not None:
+            return SeenInput(listing.digest, listing.bytes, fingerprint=listing.fingerprint)
+        with self._lock:
+            return self._known.get((listing.uri, listing.fingerprint))
+
+    def remember(self, uri: str, seen: SeenInput) -> None:
+        """Take for known what an input was, as long as the store says the same of it."""
+        if seen.fingerprint is None:
+            return
+        key = (uri, seen.fingerprint)
+        with self._lock:
+            self._known[key] = seen
+            self._known.move_to_end(key)
+            if len(self._known) > CACHE_ENTRIES:
+                self._known.popitem(last=False)
+
+    def read(self, listing: Listing) -> SeenInput:
+        """Read all bytes of an input; of one that is written meanwhile no digest is told that it never had.
+
+        Raises:
+            InputChanging: it was written again each time.
             StorageError: it cannot be read.
         """
-        listing = list_source(uri, self._open_store)
-        identity = self._identity(listing)
-        return SeenInput(identity.digest, identity.bytes, listing.version)
+        for _ in range(READS):
+            found = self._hash(listing)
+            after = listing if listing.is_fixed else self.list_input(listing.uri)
+            if after.fingerprint == listing.fingerprint:
+                if isinstance(found, ObjectNotFound):
+                    raise found
+                self.remember(listing.uri, found)
+                return found
+            listing = after
+        raise InputChanging(f"{listing.uri}: is written again while it is read; it is looked at again")
 
     def result(self, run_uid: str, step: str, attempt: int) -> str | None:
         """Return the result that a step left, as a termination message would have it; None when there is none.
@@ -105,17 +133,16 @@ class Lookout:
             return isinstance(error, AccessDenied)
         return False
 
-    def _identity(self, listing: Listing) -> Identity:
-        if listing.digest is not None:
-            return Identity(listing.digest, listing.bytes)
-        key = (listing.uri, listing.fingerprint)
-        identity = self._known.get(key) or hash_source(listing, _NO_PATIENCE)
-        with self._lock:
-            self._known[key] = identity
-            self._known.move_to_end(key)
-            if len(self._known) > CACHE_ENTRIES:
-                self._known.popitem(last=False)
-        return identity
+    @staticmethod
+    def _hash(listing: Listing) -> SeenInput | ObjectNotFound:
+        """Return what was read, or what had gone when it was to be read."""
+        try:
+            identity, table = hash_source(listing, _NO_PATIENCE), describe_table(listing)
+        except ObjectNotFound as error:
+            return error
+        version = table.version if table else listing.version
+        rows = table.rows if table else identity.rows
+        return SeenInput(identity.digest, identity.bytes, version, rows, listing.fingerprint)
 
 
 _NO_PATIENCE: Final = Patience(0, lambda _: None)

@@ -1,12 +1,11 @@
 """Observations as manifests, and when two of them say the same. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from modelyard.agent.sightings import MAX_MESSAGE_CHARACTERS
 from modelyard.agent.subjects import Reference
 from modelyard.api.v1alpha1.names import API_VERSION
-
-_MESSAGE_CHARACTERS: Final = 1024
 
 
 def build_observation(subject: Reference, seen: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -36,14 +35,9 @@ def says(spec: Mapping[str, Any] | None, subject: Reference, seen: Mapping[str, 
     return bool(_without_defaults(kept) == _without_defaults({"subject": reference, **seen}))
 
 
-def error(reason: str, message: str) -> dict[str, str]:
-    """Return an error as Observations have it."""
-    return {"reason": reason, "message": message[:_MESSAGE_CHARACTERS]}
-
-
 def artifact(digest: str, state: str, message: str) -> dict[str, Any]:
     """Return what was seen of a version's bytes."""
-    return {"artifact": {"digest": digest, "state": state, "message": message[:_MESSAGE_CHARACTERS]}}
+    return {"artifact": {"digest": digest, "state": state, "message": message[:MAX_MESSAGE_CHARACTERS]}}
 
 
 def _without_defaults(value: Any) -> Any:

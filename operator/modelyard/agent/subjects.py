@@ -8,6 +8,9 @@ from modelyard.api.v1alpha1.names import observation_name
 
 TRAINING_RUN: Final = "TrainingRun"
 MODEL_VERSION: Final = "ModelVersion"
+PIPELINE: Final = "Pipeline"
+
+POLL_SECONDS: Final = 300
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a run."""
+    """One input of a run or of a Pipeline's template."""
 
     name: str
     uri: str
@@ -55,7 +58,16 @@ class Version:
     digest: str
 
 
-Subject = Run | Version
+@dataclass(frozen=True)
+class Pipeline:
+    """A Pipeline whose inputs are to be looked at again and again."""
+
+    reference: Reference
+    inputs: tuple[Input, ...]
+    poll_seconds: float
+
+
+Subject = Run | Version | Pipeline
 
 
 def read_run(manifest: Mapping[str, Any]) -> Run | None:
@@ -63,7 +75,7 @@ def read_run(manifest: Mapping[str, Any]) -> Run | None:
     spec, status = manifest.get("spec", {}), manifest.get("status", {})
     if status.get("completionTime"):
         return None
-    inputs = tuple(Input(item["name"], item["uri"], item.get("digest")) for item in spec.get("inputs", ()))
+    inputs = _inputs(spec)
     return Run(
         _reference(TRAINING_RUN, manifest),
         inputs,
@@ -78,6 +90,23 @@ def read_version(manifest: Mapping[str, Any]) -> Version:
     """Return what matters of a ModelVersion."""
     artifact = manifest["spec"]["artifact"]
     return Version(_reference(MODEL_VERSION, manifest), artifact["uri"], artifact["digest"])
+
+
+def read_pipeline(manifest: Mapping[str, Any]) -> Pipeline | None:
+    """Return what matters of a Pipeline; None when nothing is to be looked at for it."""
+    spec = manifest.get("spec", {})
+    trigger = spec.get("triggers", {}).get("inputs")
+    if trigger is None or spec.get("suspend"):
+        return None
+    names = trigger.get("names")
+    template = _inputs(spec.get("template", {}).get("spec", {}))
+    inputs = tuple(item for item in template if (item.name in names if names else item.pinned is None))
+    reference = _reference(PIPELINE, manifest)
+    return Pipeline(reference, inputs, float(trigger.get("pollSeconds", POLL_SECONDS))) if inputs else None
+
+
+def _inputs(spec: Mapping[str, Any]) -> tuple[Input, ...]:
+    return tuple(Input(item["name"], item["uri"], item.get("digest")) for item in spec.get("inputs", ()))
 
 
 def _reference(kind: str, manifest: Mapping[str, Any]) -> Reference:

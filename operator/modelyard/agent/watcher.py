@@ -3,25 +3,34 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from modelyard.agent import observations
+from modelyard.agent.inputs import Inputs, in_thread
 from modelyard.agent.kube import ApiError, Kube
 from modelyard.agent.lookout import Lookout
 from modelyard.agent.metrics import Metrics
 from modelyard.agent.mirror import Mirror
+from modelyard.agent.polls import Polls
 from modelyard.agent.settings import Settings
-from modelyard.agent.subjects import Input, Run, Subject, Version, read_run, read_version
+from modelyard.agent.sightings import Sighting, error, polled_input, recall, run_input
+from modelyard.agent.subjects import (
+    Input,
+    Pipeline,
+    Run,
+    Subject,
+    Version,
+    read_pipeline,
+    read_run,
+    read_version,
+)
 from modelyard.storage.errors import StorageError
 from modelyard.storage.objects import STORE_URI
 from modelyard.storage.retry import delays
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 URGENT_READERS: Final = 4
 ROUTINE_READERS: Final = 2
@@ -33,14 +42,13 @@ NO_STORE: Final = (
     "make it, for instance with the chart modelyard-tenant"
 )
 STILL_READING: Final = "the agent is still reading the bytes"
-MAX_VERSION_CHARACTERS: Final = 256
 CALM: Final = 6
 """How much more seldom than faulty inputs those are looked at that are as they should be."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Observes every TrainingRun that is not finished, and every ModelVersion, of one namespace."""
+    """Observes every Pipeline, TrainingRun that is not finished and ModelVersion of one namespace."""
 
     def __init__(self, kube: Kube, settings: Settings, metrics: Metrics, lookout: Lookout | None) -> None:
         """Start nothing yet.
@@ -57,18 +65,22 @@ class Watcher:
         self._lookout = lookout
         self._runs: Mirror[Run] = Mirror(kube, "trainingruns", read_run, self._run_changed, metrics)
         self._versions: Mirror[Version] = Mirror(kube, "modelversions", read_version, self._version_changed, metrics)
+        self._pipelines: Mirror[Pipeline] = Mirror(kube, "pipelines", read_pipeline, self._pipeline_changed, metrics)
         self._observations: Mirror[dict[str, Any]] = Mirror(
-            kube, "observations", lambda manifest: manifest["spec"], self._observation_changed, metrics
+            kube, "observations", lambda manifest: manifest["spec"], self._wake_observed, metrics
         )
         self._tasks: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._urgent = ThreadPoolExecutor(URGENT_READERS, "urgent")
         self._routine = ThreadPoolExecutor(ROUTINE_READERS, "routine")
+        self._inputs = Inputs(lookout, metrics, self._urgent, URGENT_READERS) if lookout else None
+        self._polls = Polls(self._inputs, self._wake_observed) if self._inputs else None
 
     @property
     def ready(self) -> bool:
         """Whether all that is to be observed is known."""
-        return all(mirror.synced.is_set() for mirror in (self._runs, self._versions, self._observations))
+        mirrors = (self._pipelines, self._runs, self._versions, self._observations)
+        return all(mirror.synced.is_set() for mirror in mirrors)
 
     async def run(self) -> None:
         """Observe until cancelled."""
@@ -77,6 +89,7 @@ class Watcher:
             # What was observed before must be known first, or all of it would be written again.
             await self._observations.synced.wait()
             self._group = group
+            group.create_task(self._pipelines.run())
             group.create_task(self._runs.run())
             group.create_task(self._versions.run())
 
@@ -86,7 +99,10 @@ class Watcher:
     def _version_changed(self, name: str) -> None:
         self._wake(f"modelversion-{name}", self._versions.get(name))
 
-    def _observation_changed(self, name: str) -> None:
+    def _pipeline_changed(self, name: str) -> None:
+        self._wake(f"pipeline-{name}", self._pipelines.get(name))
+
+    def _wake_observed(self, name: str) -> None:
         if name in self._tasks:
             self._tasks[name][1].set()
 
@@ -97,6 +113,8 @@ class Watcher:
         elif known is not None:
             known[0].cancel()
             del self._tasks[observation]
+            if self._polls:
+                self._polls.unsubscribe(observation)
         elif subject is not None and self._group is not None:
             changed = asyncio.Event()
             self._tasks[observation] = self._group.create_task(self._attend(subject, changed)), changed
@@ -129,7 +147,14 @@ class Watcher:
 
     async def _look(self, subject: Subject) -> float | None:
         """Look at the store, write what is new, and return seconds until the next look; None = not before a change."""
-        pause = await (self._look_at_run(subject) if isinstance(subject, Run) else self._look_at_version(subject))
+        pause: float | None = None
+        match subject:
+            case Run():
+                pause = await self._look_at_run(subject)
+            case Version():
+                pause = await self._look_at_version(subject)
+            case Pipeline():
+                await self._look_at_pipeline(subject)
         return pause if pause is None else pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
     async def _write(self, subject: Subject, seen: Mapping[str, Any]) -> None:
@@ -163,16 +188,12 @@ class Watcher:
             reading.cancel()
 
     async def _see_input(self, item: Input) -> dict[str, Any]:
-        if self._lookout is None:
-            return {"name": item.name, "error": observations.error("SecretMissing", NO_STORE)}
+        if self._inputs is None:
+            return {"name": item.name, "error": error("SecretMissing", NO_STORE)}
         try:
-            seen = await _in_thread(self._urgent, self._lookout.identify, item.uri)
-        except StorageError as error:
-            self._count("input", error.reason)
-            return {"name": item.name, "error": observations.error(error.reason, str(error))}
-        self._count("input")
-        version = {"version": seen.version} if seen.version and len(seen.version) <= MAX_VERSION_CHARACTERS else {}
-        return {"name": item.name, "digest": seen.digest, "bytes": seen.bytes, **version}
+            return run_input(item.name, await self._inputs.look(item.uri))
+        except StorageError as failure:
+            return {"name": item.name, "error": error(failure.reason, str(failure))}
 
     async def _see_results(self, run: Run, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         known = {(entry["step"], entry["attempt"]): entry["result"] for entry in before}
@@ -187,7 +208,7 @@ class Watcher:
         if self._lookout is None:
             return None
         try:
-            result = await _in_thread(None, self._lookout.result, run.reference.uid, step, attempt)
+            result = await in_thread(None, self._lookout.result, run.reference.uid, step, attempt)
         except StorageError as error:
             self._count("result", error.reason)
             _LOG.warning("%s: result of step '%s': %s", run.reference.observation, step, error)
@@ -195,13 +216,27 @@ class Watcher:
         self._count("result")
         return result
 
+    async def _look_at_pipeline(self, pipeline: Pipeline) -> None:
+        """Write what is known of the inputs; the next time when there is news of one."""
+        before = {item.get("uri", ""): recall(item) for item in self._before(pipeline).get("inputs", ())}
+        uris = [item.uri for item in pipeline.inputs]
+        if self._polls is None:
+            missing = error("SecretMissing", NO_STORE)
+            sightings = {uri: Sighting(before.get(uri, Sighting()).seen, missing) for uri in uris}
+        else:
+            self._polls.subscribe(pipeline.reference.observation, uris, pipeline.poll_seconds, before)
+            await self._polls.wait_for_first(uris, PARTIAL_SECONDS)
+            sightings = {uri: self._polls.get(uri) for uri in uris}
+        inputs = [polled_input(item.name, item.uri, sightings[item.uri]) for item in pipeline.inputs]
+        await self._write(pipeline, {"inputs": inputs})
+
     async def _look_at_version(self, version: Version) -> float | None:
         if self._lookout is None:
             await self._write(version, observations.artifact(version.digest, "Unreachable", NO_STORE))
             return None
         # Somebody waits for the first look, and nobody for one of the many that follow.
         readers = self._routine if self._artifact_before(version) else self._urgent
-        verifying = asyncio.ensure_future(_in_thread(readers, self._lookout.verify, version.uri, version.digest))
+        verifying = asyncio.ensure_future(in_thread(readers, self._lookout.verify, version.uri, version.digest))
         try:
             await asyncio.wait([verifying], timeout=PARTIAL_SECONDS)
             if not verifying.done() and not self._artifact_before(version):
@@ -214,8 +249,14 @@ class Watcher:
         return self._settings.verify_seconds if state == "Verified" else self._settings.recheck_seconds
 
     def _current(self, subject: Subject) -> Subject | None:
-        mirror: Mirror[Run] | Mirror[Version] = self._runs if isinstance(subject, Run) else self._versions
-        return mirror.get(subject.reference.name)
+        name = subject.reference.name
+        match subject:
+            case Run():
+                return self._runs.get(name)
+            case Version():
+                return self._versions.get(name)
+            case Pipeline():
+                return self._pipelines.get(name)
 
     def _before(self, subject: Subject) -> Mapping[str, Any]:
         """Return the spec of the Observation that this very object has; empty when it has none."""
@@ -242,7 +283,3 @@ async def _wait(changed: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await changed.wait()
-
-
-async def _in_thread(pool: ThreadPoolExecutor | None, function: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)

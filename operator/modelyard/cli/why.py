@@ -59,6 +59,8 @@ WHO = {
     "TenantMismatch": PLATFORM,
     "StoreUnreachable": DATA,
     "InputNotFound": DATA,
+    "RefNotFound": DATA,
+    "InputChanging": DATA,
     "DigestMismatch": DATA,
     "ArtifactMissing": DATA,
     "ArtifactCorrupt": DATA,

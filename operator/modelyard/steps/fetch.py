@@ -16,8 +16,17 @@ from modelyard.storage.sources import fetch_source, list_source
 
 REASONS: Final = {
     reason: reason
-    for reason in ("InputNotFound", "AccessDenied", "StoreUnreachable", "DigestMismatch", "InvalidSource", "DiskFull")
+    for reason in (
+        "InputNotFound",
+        "RefNotFound",
+        "AccessDenied",
+        "StoreUnreachable",
+        "DigestMismatch",
+        "InvalidSource",
+        "DiskFull",
+    )
 }
+REFERENCE_FILE: Final = ".reference.json"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -30,7 +39,10 @@ def main() -> Mapping[str, Any]:
     patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
     inputs = workspace.inputs_folder()
     for source in workspace.sources():
-        _fetch(source, inputs, patience)
+        if source.mode == workspace.REFERENCE:
+            _refer(source, inputs)
+        else:
+            _fetch(source, inputs, patience)
     _write_parameters(inputs)
     _make_workspace(workspace.outputs_folder())
     return {}
@@ -39,11 +51,21 @@ def main() -> Mapping[str, Any]:
 def _fetch(source: SourceSpec, inputs: Path, patience: Patience) -> None:
     start = time.monotonic()
     _LOG.info("%s: looking at %s", source.name, source.uri)
-    listing = patience.call(lambda: list_source(source.uri))
-    _LOG.info("%s: fetching %d files, %.1f MB", source.name, len(listing.files), listing.bytes / 1e6)
+    listing = patience.call(lambda: list_source(source.uri, version=source.version))
+    if listing.files:
+        _LOG.info("%s: fetching %d files, %.1f MB", source.name, len(listing.files), listing.bytes / 1e6)
     identity = fetch_source(listing, source.digest, inputs / source.name, patience)
     seconds = time.monotonic() - start
     _LOG.info("%s: verified %s (%.1f MB in %.1f s)", source.name, identity.digest, identity.bytes / 1e6, seconds)
+
+
+def _refer(source: SourceSpec, inputs: Path) -> None:
+    """Say where an input is, for user code that reads it itself."""
+    reference = {"uri": source.uri, "digest": source.digest, "version": source.version}
+    folder = inputs / source.name
+    folder.mkdir(exist_ok=True)
+    (folder / REFERENCE_FILE).write_text(json.dumps(reference), encoding="utf-8")
+    _LOG.info("%s: is %s, not fetched", source.name, source.uri)
 
 
 def _write_parameters(inputs: Path) -> None:

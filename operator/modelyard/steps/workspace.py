@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from modelyard.storage.errors import InvalidSource
 
+FETCH: Final = "Fetch"
+REFERENCE: Final = "Reference"
 STORE_DEADLINE_SECONDS: Final = 600.0
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -21,6 +23,9 @@ class SourceSpec:
     name: str
     uri: str
     digest: str
+    version: str | None = None
+    """Version of an object, commit, or version of a table that the digest was taken of."""
+    mode: str = FETCH
 
 
 def inputs_folder() -> Path:
@@ -96,6 +101,9 @@ def _source(entry: Any) -> SourceSpec:
         case {"name": str(name), "uri": str(uri), "digest": str(digest)} if _NAME.fullmatch(name):
             if not _DIGEST.fullmatch(digest):
                 raise InvalidSource(f"source '{name}': digest must be 'sha256:' and 64 hexadecimal digits")
-            return SourceSpec(name, uri, digest)
+            version, mode = entry.get("version"), entry.get("mode", FETCH)
+            if mode not in (FETCH, REFERENCE) or not isinstance(version, str | None):
+                raise InvalidSource(f"source '{name}': mode must be '{FETCH}' or '{REFERENCE}', version a string")
+            return SourceSpec(name, uri, digest, version, mode)
         case _:
             raise InvalidSource("MODELYARD_SOURCES: every entry must have a lower-case 'name', a 'uri' and a 'digest'")

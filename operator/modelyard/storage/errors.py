@@ -25,6 +25,18 @@ class ObjectNotFound(StorageError):  # noqa: N818
     reason = "InputNotFound"
 
 
+class RefNotFound(StorageError):  # noqa: N818
+    """A git repository has no such branch, tag or commit."""
+
+    reason = "RefNotFound"
+
+
+class InputChanging(StorageError):  # noqa: N818
+    """A source was written again and again while it was read, so no digest stands for it yet."""
+
+    reason = "InputChanging"
+
+
 class AccessDenied(StorageError):  # noqa: N818
     """The store refused the credentials, or there are none."""
 

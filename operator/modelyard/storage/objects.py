@@ -24,6 +24,7 @@ from modelyard.storage.errors import (
 )
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
 STORE_URI: Final = "MODELYARD_STORE_URI"
@@ -74,8 +75,8 @@ class Store(Protocol):
     def head(self, path: str) -> ObjectInfo:
         """Describe an object."""
 
-    def get(self, path: str) -> Iterator[bytes]:
-        """Yield an object's bytes in chunks of about 1 MiB."""
+    def get(self, path: str, version: str | None = None) -> Iterator[bytes]:
+        """Yield an object's bytes in chunks of about 1 MiB; of the newest version, or of one that `head` named."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
@@ -122,10 +123,11 @@ class ObjectStore:
             with _translated(self.url(path)):
                 return _info(obstore.get(self._reader, path).meta)
 
-    def get(self, path: str) -> Iterator[bytes]:
-        """Yield an object's bytes in chunks of about 1 MiB."""
+    def get(self, path: str, version: str | None = None) -> Iterator[bytes]:
+        """Yield an object's bytes in chunks of about 1 MiB; of the newest version, or of one that `head` named."""
+        options: GetOptions | None = {"version": version} if version else None
         with _translated(self.url(path)):
-            for chunk in obstore.get(self._reader, path).stream(min_chunk_size=CHUNK_BYTES):
+            for chunk in obstore.get(self._reader, path, options=options).stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     def put(self, path: str, data: bytes) -> None:

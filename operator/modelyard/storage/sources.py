@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from modelyard.storage import parquet
 from modelyard.storage.blobs import blob_key, map_concurrently, read_blob
 from modelyard.storage.errors import DigestMismatch, InvalidSource, ObjectNotFound
 from modelyard.storage.manifests import (
@@ -23,9 +25,13 @@ from modelyard.storage.manifests import (
 )
 from modelyard.storage.objects import ObjectInfo, ObjectStore, Store, read_all, split_uri
 from modelyard.storage.retry import Patience
+from modelyard.storage.tables import MAX_METADATA_BYTES, Table, read_table
 from modelyard.storage.trees import create_beneath
 
+GIT_SCHEME: Final = "git+"
 _TREE_URI: Final = re.compile(r"(.+/)blobs/sha256/([0-9a-f]{64})")
+_NO_VERSION: Final = "null"  # S3's name for what was written while versioning was off, and may be written again
+_NO_DATA: Final = re.compile(r"(.*/)?[._][^/]*(/.*)?")  # such as _SUCCESS, _delta_log/…, .crc files
 
 OpenStore = Callable[[str], Store]
 
@@ -45,12 +51,24 @@ class Listing:
 
     uri: str
     files: tuple[SourceFile, ...]
+    """Empty when they are known only once it is opened."""
     fingerprint: str
     """Changes whenever the store says that something was written."""
     version: str | None = None
+    """Version of an object, or commit."""
     digest: str | None = None
     """Known before reading for a content-addressed tree only."""
     bytes: int = 0
+    is_fixed: bool = False
+    """What it names can be written no more, such as a commit."""
+    is_object: bool = False
+    """One object, whose digest is that of its bytes and not that of a manifest."""
+    open_files: Callable[[], AbstractContextManager[tuple[SourceFile, ...]]] | None = None
+    """Brings files that are known only once it is opened."""
+
+    def opened(self) -> AbstractContextManager[tuple[SourceFile, ...]]:
+        """Return the files, which can be read until the end of the `with` block."""
+        return self.open_files() if self.open_files else nullcontext(self.files)
 
 
 @dataclass(frozen=True)
@@ -59,20 +77,30 @@ class Identity:
 
     digest: str
     bytes: int
+    rows: int | None = None
+    """Of all its Parquet files together, if all of its data are such; counted only when it is hashed."""
 
 
-def list_source(uri: str, open_store: OpenStore = ObjectStore) -> Listing:
+def list_source(uri: str, open_store: OpenStore = ObjectStore, version: str | None = None) -> Listing:
     """Look at a source without reading more than a manifest.
 
+    Args:
+        uri: where it is.
+        open_store: makes the client of a store.
+        version: version of an object, or commit, that an earlier listing named; absent = what is there now.
+
     Raises:
-        StorageError: InvalidSource, ObjectNotFound, AccessDenied, StoreUnreachable, or DigestMismatch of a manifest.
+        StorageError: InvalidSource, ObjectNotFound, RefNotFound, AccessDenied, StoreUnreachable, or DigestMismatch of
+            a manifest.
     """
+    if uri.startswith(GIT_SCHEME):
+        return _list_git(uri, version)
     if match := _TREE_URI.fullmatch(uri):
         return _list_tree(uri, open_store(match[1]), match[2])
     if uri.endswith("/"):
         return _list_prefix(uri, open_store(uri))
     base, name = split_uri(uri)
-    return _list_object(uri, open_store(base), name)
+    return _list_object(uri, open_store(base), name, version)
 
 
 def hash_source(listing: Listing, patience: Patience) -> Identity:
@@ -82,7 +110,31 @@ def hash_source(listing: Listing, patience: Patience) -> Identity:
         DigestMismatch: a file of a content-addressed tree is not what its name says.
         StorageError: the source cannot be read.
     """
-    return _identity(listing, map_concurrently(partial(_hash_file, patience), listing.files))
+    with _opened(listing, patience) as files:
+        read = list(map_concurrently(partial(_hash_file, patience), files))
+    identity = _identity(listing, [entry for entry, _ in read])
+    rows = [count for entry, count in read if not _NO_DATA.fullmatch(entry.path)]
+    known = [count for count in rows if count is not None]
+    return replace(identity, rows=sum(known)) if rows and len(known) == len(rows) else identity
+
+
+def describe_table(listing: Listing) -> Table | None:
+    """Return the state of the Delta Lake or Iceberg table that a source is, None when it is none.
+
+    Raises:
+        StorageError: its metadata cannot be read.
+    """
+    files = {file.path: file for file in listing.files}
+
+    def read(path: str) -> bytes | None:
+        data = bytearray()
+        for chunk in files[path].read():
+            data += chunk
+            if len(data) > MAX_METADATA_BYTES:
+                return None
+        return bytes(data)
+
+    return read_table(files, read)
 
 
 def fetch_source(listing: Listing, digest: str, folder: Path, patience: Patience) -> Identity:
@@ -106,7 +158,8 @@ def fetch_source(listing: Listing, digest: str, folder: Path, patience: Patience
         if leftover.exists():
             shutil.rmtree(leftover)
     partly.mkdir()
-    identity = _identity(listing, map_concurrently(partial(_fetch_file, patience, partly), listing.files))
+    with _opened(listing, patience) as files:
+        identity = _identity(listing, map_concurrently(partial(_fetch_file, patience, partly), files))
     if identity.digest != digest:
         raise DigestMismatch(f"{listing.uri}: must have the digest {digest}, has {identity.digest}")
     partly.rename(folder)
@@ -140,11 +193,35 @@ def _list_prefix(uri: str, store: Store) -> Listing:
     return Listing(uri, files, _fingerprint(objects), bytes=sum(info.size for info in objects))
 
 
-def _list_object(uri: str, store: Store, name: str) -> Listing:
+def _list_object(uri: str, store: Store, name: str, version: str | None) -> Listing:
     check_path(name)
-    info = store.head(name)
-    file = SourceFile(name, None, partial(store.get, name))
-    return Listing(uri, (file,), _fingerprint([info]), info.version, bytes=info.size)
+    if version is None:
+        info = store.head(name)
+        kept = None if info.version == _NO_VERSION else info.version
+        listing = Listing(uri, (), _fingerprint([info]), kept, bytes=info.size)
+    else:
+        listing = Listing(uri, (), digest_of(version.encode()), version)
+    file = SourceFile(name, None, partial(store.get, name, listing.version))
+    return replace(listing, files=(file,), is_fixed=listing.version is not None, is_object=True)
+
+
+def _list_git(uri: str, version: str | None) -> Listing:
+    from modelyard.storage import git  # noqa: PLC0415 - the model server's image has no git
+
+    commit = version or git.resolve_commit(uri)
+
+    @contextmanager
+    def open_files() -> Iterator[tuple[SourceFile, ...]]:
+        with git.checked_out(uri, commit) as files:
+            yield tuple(SourceFile(file.path, None, file.read) for file in files)
+
+    return Listing(uri, (), digest_of(commit.encode()), commit, is_fixed=True, open_files=open_files)
+
+
+@contextmanager
+def _opened(listing: Listing, patience: Patience) -> Iterator[tuple[SourceFile, ...]]:
+    with ExitStack() as stack:
+        yield patience.call(lambda: stack.enter_context(listing.opened()))
 
 
 def _without_folder_markers(objects: Iterable[ObjectInfo]) -> list[ObjectInfo]:
@@ -163,14 +240,22 @@ def _fingerprint(objects: Sequence[ObjectInfo]) -> str:
 
 def _identity(listing: Listing, entries: Iterable[FileEntry]) -> Identity:
     read = list(entries)
-    if listing.digest is None and not listing.uri.endswith("/"):
+    if listing.is_object:
         return Identity(f"sha256:{read[0].sha256}", read[0].size)
     manifest = Manifest.of(read)
     return Identity(manifest.digest, manifest.total_bytes)
 
 
-def _hash_file(patience: Patience, file: SourceFile) -> FileEntry:
-    return patience.call(lambda: _read(file, lambda _: None))
+def _hash_file(patience: Patience, file: SourceFile) -> tuple[FileEntry, int | None]:
+    """Return what a file is, and how many rows it has if it is Parquet."""
+    if not file.path.endswith(".parquet"):
+        return patience.call(lambda: _read(file, lambda _: None)), None
+
+    def attempt() -> tuple[FileEntry, int | None]:
+        tail = parquet.Tail()
+        return _read(file, tail.write), tail.rows()
+
+    return patience.call(attempt)
 
 
 def _fetch_file(patience: Patience, folder: Path, file: SourceFile) -> FileEntry:

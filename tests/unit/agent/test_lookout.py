@@ -1,11 +1,13 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from modelyard.agent.lookout import Lookout
+from modelyard.agent.lookout import READS, Lookout
+from modelyard.agent.sightings import SeenInput
 from modelyard.storage.blobs import BlobWriter, PublishedTree
-from modelyard.storage.errors import AccessDenied, InvalidSource, ObjectNotFound, StoreUnreachable
+from modelyard.storage.errors import AccessDenied, InputChanging, InvalidSource, ObjectNotFound, StoreUnreachable
 from modelyard.storage.manifests import FileEntry, Manifest, digest_of
 from modelyard.storage.objects import ObjectInfo
 from modelyard.storage.retry import Patience
@@ -29,24 +31,90 @@ def tree(store: MemoryStore, tmp_path: Path) -> PublishedTree:
     return BlobWriter(store, Patience(0, print)).upload_tree(tmp_path, scan_output(tmp_path))
 
 
+def _identify(lookout: Lookout, uri: str) -> SeenInput:
+    listing = lookout.list_input(uri)
+    return lookout.known(listing) or lookout.read(listing)
+
+
 def test_input_is_read_again_only_after_it_was_written_again(
     store: MemoryStore, lookout: Lookout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.objects["flights.csv"] = b"1"
     info = store.head("flights.csv")
     monkeypatch.setattr(store, "head", lambda _: info)
-    assert lookout.identify("s3://memory/flights.csv").digest == digest_of(b"1")
+    assert _identify(lookout, "s3://memory/flights.csv").digest == digest_of(b"1")
     store.objects["flights.csv"] = b"2"
-    assert lookout.identify("s3://memory/flights.csv").digest == digest_of(b"1")
+    assert _identify(lookout, "s3://memory/flights.csv").digest == digest_of(b"1")
+    store.versions["flights.csv", "version-2"] = b"2"
     changed = ObjectInfo(info.path, info.size, "other", "version-2", info.last_modified)
     monkeypatch.setattr(store, "head", lambda _: changed)
-    seen = lookout.identify("s3://memory/flights.csv")
+    seen = _identify(lookout, "s3://memory/flights.csv")
     assert (seen.digest, seen.bytes, seen.version) == (digest_of(b"2"), 1, "version-2")
+
+
+def test_what_an_earlier_agent_read_is_not_read_again(store: MemoryStore, lookout: Lookout) -> None:
+    store.objects["data/a.csv"] = b"1"
+    store.frozen = True
+    listing = lookout.list_input("s3://memory/data/")
+    before = SeenInput("sha256:before", 1, "v", 3, listing.fingerprint)
+    lookout.remember("s3://memory/data/", before)
+    assert lookout.known(listing) == before
+    store.objects["data/b.csv"] = b"2"
+    assert lookout.known(lookout.list_input("s3://memory/data/")) is None
+
+
+class _Writer:
+    """Writes to a store while it is read."""
+
+    def __init__(self, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, writes: list[dict[str, bytes]]) -> None:
+        self.store, self.writes, self.get = store, writes, store.get
+        store.frozen = True
+        monkeypatch.setattr(store, "get", self.read)
+
+    def read(self, path: str, version: str | None = None) -> Iterator[bytes]:
+        if self.writes:
+            self.store.objects = self.writes.pop(0)
+        return self.get(path, version)
+
+
+def test_input_that_is_written_while_it_is_read_is_read_again(
+    store: MemoryStore, lookout: Lookout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.objects = {"a": b"old", "b": b"old"}
+    after = {"a": b"new-a", "b": b"new-b"}
+    _Writer(store, monkeypatch, [store.objects, after])
+    expected = Manifest.of(FileEntry(path, digest_of(data)[7:], len(data)) for path, data in after.items())
+    assert _identify(lookout, "s3://memory/").digest == expected.digest
+
+
+def test_input_that_loses_an_object_while_it_is_read_is_read_again(
+    store: MemoryStore, lookout: Lookout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.objects = {"a": b"old", "b": b"old"}
+    _Writer(store, monkeypatch, [{"c": b"new"}])
+    assert _identify(lookout, "s3://memory/").bytes == 3
+
+
+def test_input_that_does_not_come_to_rest_has_no_digest(
+    store: MemoryStore, lookout: Lookout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.objects = {"a": b"0"}
+    _Writer(store, monkeypatch, [{"a": b"x" * number} for number in range(2, 2 + 2 * READS)])
+    with pytest.raises(InputChanging, match="s3://memory/"):
+        _identify(lookout, "s3://memory/")
+
+
+def test_table_tells_its_version_and_rows(store: MemoryStore, lookout: Lookout) -> None:
+    store.frozen = True
+    add = {"add": {"path": "a.parquet", "stats": json.dumps({"numRecords": 12})}}
+    store.objects = {"a.parquet": b"x", "_delta_log/00000000000000000000.json": json.dumps(add).encode()}
+    seen = _identify(lookout, "s3://memory/")
+    assert (seen.version, seen.rows) == ("0", 12)
 
 
 def test_digest_of_a_tree_is_known_from_its_manifest(store: MemoryStore, lookout: Lookout, tree: PublishedTree) -> None:
     del store.objects[f"blobs/sha256/{digest_of(b'content').removeprefix('sha256:')}"]
-    seen = lookout.identify(tree.uri)
+    seen = _identify(lookout, tree.uri)
     assert (seen.digest, seen.bytes) == (tree.digest, 7)
 
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from modelyard.agent import observations
-from modelyard.agent.subjects import Reference, Run, Version, read_run, read_version
+from modelyard.agent.sightings import error
+from modelyard.agent.subjects import Reference, Run, Version, read_pipeline, read_run, read_version
 
 RUN = Reference("TrainingRun", "flights-1", "uid-1")
 INPUT = {"name": "flights", "digest": "sha256:" + "a" * 64, "bytes": 5}
@@ -29,7 +30,7 @@ def test_observation_is_named_after_and_owned_by_its_subject() -> None:
 def test_time_and_defaults_are_no_change() -> None:
     kept = {**_spec(SEEN), "observedTime": "2020-01-01T00:00:00Z"}
     assert observations.says(kept, RUN, SEEN)
-    failed = {"inputs": [{"name": "flights", "error": observations.error("InputNotFound", "m")}], "results": []}
+    failed = {"inputs": [{"name": "flights", "error": error("InputNotFound", "m")}], "results": []}
     defaulted = {**_spec(failed), "inputs": [{**failed["inputs"][0], "bytes": 0}]}
     del defaulted["results"]
     assert observations.says(defaulted, RUN, failed)
@@ -39,7 +40,7 @@ def test_time_and_defaults_are_no_change() -> None:
     "other",
     [
         {"inputs": [{**INPUT, "digest": "sha256:" + "b" * 64}], "results": []},
-        {"inputs": [{"name": "flights", "error": observations.error("InputNotFound", "m")}], "results": []},
+        {"inputs": [{"name": "flights", "error": error("InputNotFound", "m")}], "results": []},
         {"inputs": [INPUT, {**INPUT, "name": "weather"}], "results": []},
         {"inputs": [], "results": []},
         {"inputs": [INPUT], "results": [{"step": "train", "attempt": 1, "result": "{}"}]},
@@ -60,7 +61,6 @@ def test_nothing_seen_needs_no_observation() -> None:
 
 
 def test_messages_fit_the_definition() -> None:
-    assert len(observations.error("StoreUnreachable", "m" * 5000)["message"]) == 1024
     assert len(observations.artifact("d", "Corrupt", "m" * 5000)["artifact"]["message"]) == 1024
 
 
@@ -94,3 +94,44 @@ def test_version_is_read_without_its_status() -> None:
         "status": {"champion": "Yes"},
     }
     assert read_version(manifest) == Version(Reference("ModelVersion", "m-v1", "u"), "s3://b/x", "d")
+
+
+def _pipeline(inputs: Any, **spec: Any) -> dict[str, Any]:
+    template = [
+        {"name": "flights", "uri": "s3://b/f/"},
+        {"name": "weather", "uri": "s3://b/w/"},
+        {"name": "fixed", "uri": "s3://b/x", "digest": "sha256:x"},
+    ]
+    triggers = {} if inputs is None else {"inputs": inputs}
+    document = {"triggers": triggers, "template": {"spec": {"inputs": template}}, **spec}
+    return {"metadata": {"name": "flights", "uid": "uid-1"}, "spec": document}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "names", "seconds"),
+    [
+        ({"names": ["flights"], "pollSeconds": 60}, ["flights"], 60),
+        ({"names": ["fixed", "gone"]}, ["fixed"], 300),
+        ({}, ["flights", "weather"], 300),
+        ({"names": []}, ["flights", "weather"], 300),
+    ],
+)
+def test_pipeline_is_read_with_the_inputs_that_it_watches(inputs: Any, names: list[str], seconds: float) -> None:
+    pipeline = read_pipeline(_pipeline(inputs))
+    assert pipeline is not None
+    assert pipeline.reference.observation == "pipeline-flights"
+    assert [item.name for item in pipeline.inputs] == names
+    assert pipeline.poll_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        _pipeline(None),
+        _pipeline({}, suspend=True),
+        _pipeline({"names": ["gone"]}),
+        _pipeline({}, template={"spec": {"model": "m"}}),
+    ],
+)
+def test_pipeline_that_watches_no_input_is_left_alone(manifest: dict[str, Any]) -> None:
+    assert read_pipeline(manifest) is None

@@ -11,6 +11,7 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DECIMAL = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
 SHA256 = r"^sha256:[0-9a-f]{64}$"
 STORE_URI = r"^(s3|gs|az|https|file)://[^\s?#]+$"
+INPUT_URI = r"^((s3|gs|az|https|file)://[^\s?#]+|git\+https://[^\s?#@]+@[A-Za-z0-9][A-Za-z0-9._/+-]*)$"
 
 
 class ApiModel(BaseModel):
@@ -53,6 +54,7 @@ ItemName = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
 Decimal = Annotated[str, Field(max_length=32, pattern=DECIMAL)]
 Digest = Annotated[str, Field(max_length=71, pattern=SHA256)]
 StoreUri = Annotated[str, Field(max_length=1024, pattern=STORE_URI)]
+InputUri = Annotated[str, Field(max_length=1024, pattern=INPUT_URI)]
 ImageName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$")]
 Message = Annotated[str, Field(max_length=1024)]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]

@@ -14,6 +14,7 @@ from modelyard.api.v1alpha1.common import (
     Decimal,
     Digest,
     ImageName,
+    InputUri,
     ItemName,
     Message,
     Metrics,
@@ -138,7 +139,7 @@ class InputLineage(ApiModel):
 
     name: ItemName
     """Name of the input."""
-    uri: StoreUri
+    uri: InputUri
     """Where it was read."""
     digest: Digest
     """What it hashed to."""

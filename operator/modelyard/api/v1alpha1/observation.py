@@ -12,6 +12,7 @@ from modelyard.api.v1alpha1.common import (
     Count64,
     CustomResource,
     Digest,
+    InputUri,
     ItemName,
     Message,
     PrinterColumn,
@@ -55,14 +56,20 @@ class ObservedInput(ApiModel):
 
     name: ItemName
     """Name of the input."""
+    uri: InputUri | None = None
+    """Where it was looked for; absent for a TrainingRun, whose inputs do not change."""
     digest: Digest | None = None
-    """What it hashes to."""
+    """What it hashes to or, beside `error`, hashed to when it could last be read."""
     version: Annotated[str, Field(max_length=256)] | None = None
-    """Version in the store."""
+    """Version in the store, commit, or version of a Delta Lake or Iceberg table."""
     bytes: Count64 = 0
     """Size."""
+    rows: Count64 | None = None
+    """Number of rows, where the files or the table tell it."""
+    fingerprint: Digest | None = None
+    """Digest of what the store said of it when it was hashed; it is not hashed again while the store says the same."""
     error: ObservedError | None = None
-    """Why it could not be read."""
+    """Why it cannot be read."""
 
 
 class ObservedResult(ApiModel):

@@ -16,6 +16,7 @@ from modelyard.api.v1alpha1.common import (
     Decimal,
     Digest,
     ImageName,
+    InputUri,
     ItemName,
     Message,
     Metrics,
@@ -83,15 +84,24 @@ class Component(StrEnum):
     TABULAR_TRAIN = "tabular/train@v1"
 
 
+class InputMode(StrEnum):
+    """How an input reaches the steps."""
+
+    FETCH = "Fetch"
+    REFERENCE = "Reference"
+
+
 class Input(ApiModel):
     """Data or code that the run reads."""
 
     name: ItemName
     """Name under which steps ask for it, and of its folder."""
-    uri: StoreUri
-    """An object, or everything under a prefix when it ends in `/`."""
+    uri: InputUri
+    """An object, everything under a prefix when it ends in `/`, or `git+https://host/repository@ref`: a branch, tag or commit."""
     digest: Digest | None = None
     """What it must hash to; absent = what is found is recorded in status."""
+    mode: InputMode = InputMode.FETCH
+    """Fetch = its files are brought to the steps and verified; Reference = steps get `.reference.json` with its place, digest and version, and read it themselves."""
 
     rules = (
         Rule(
@@ -332,6 +342,12 @@ class TrainingRunSpec(ApiModel):
             field_path=".steps",
         ),
         Rule(
+            rule="!has(self.inputs) || self.steps.all(s, !has(s.uses) || !has(s.inputs)"
+            " || s.inputs.all(i, !self.inputs.exists(x, x.name == i && x.mode == 'Reference')))",
+            message="must give a step with `uses` no input with the mode 'Reference': built-in steps read files",
+            field_path=".steps",
+        ),
+        Rule(
             rule="self.steps.all(s, !has(s.outputs) || s.outputs.all(o, o != 'champion' && (!has(self.inputs) || !self.inputs.exists(x, x.name == o))"
             " && self.steps.filter(t, has(t.outputs) && o in t.outputs).size() == 1))",
             message="must give each output a name that no input and no other step's output has, and not 'champion'",
@@ -404,14 +420,16 @@ class ResolvedInput(ApiModel):
 
     name: ItemName
     """Name of the input."""
-    uri: StoreUri
+    uri: InputUri
     """Where it was read."""
     digest: Digest
     """What it hashed to."""
     version: Annotated[str, Field(max_length=256)] | None = None
-    """Version in the store, when the store has versions."""
+    """Version in the store, commit, or version of a Delta Lake or Iceberg table, where there is one."""
     bytes: Count64 = 0
     """Size."""
+    rows: Count64 | None = None
+    """Number of rows, where the files or the table tell it."""
 
 
 class TrainingRunStatus(ApiModel):

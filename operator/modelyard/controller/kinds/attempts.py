@@ -43,7 +43,7 @@ INCURABLE: Final = frozenset(
 )
 """Failures that the same attempt would meet again: not tried again."""
 
-BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "StoreUnreachable"})
+BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"})
 """Failures by the store, not by the step: tried again without counting against the limits."""
 
 FIRST_DELAY: Final = timedelta(seconds=10)

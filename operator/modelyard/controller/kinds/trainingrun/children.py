@@ -35,7 +35,15 @@ from modelyard.api.v1alpha1.names import (
     job_name,
     model_version_name,
 )
-from modelyard.api.v1alpha1.trainingrun import Component, Output, Step, StepPodTemplate, TrainingRun
+from modelyard.api.v1alpha1.trainingrun import (
+    Component,
+    InputMode,
+    Output,
+    ResolvedInput,
+    Step,
+    StepPodTemplate,
+    TrainingRun,
+)
 from modelyard.controller.engine.manifests import Manifest, adopt, name_of, namespace_of, uid_of
 from modelyard.controller.kinds.podspec import (
     INPUTS_DIR,
@@ -293,11 +301,21 @@ def _parameters(run: TrainingRun, step: str) -> dict[str, str]:
 
 
 def _sources(observed: Observed, step: Step) -> list[dict[str, str]]:
-    inputs = {known.name: source(known.name, known.uri, known.digest) for known in observed.run.status.inputs}
+    inputs = {known.name: _input_source(observed.run, known) for known in observed.run.status.inputs}
     outputs = {name: _output_source(output) for name, output in outputs_of(observed).items()}
     available = {**inputs, **outputs}
     wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
     return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
+
+
+def _input_source(run: TrainingRun, known: ResolvedInput) -> dict[str, str]:
+    modes = {item.name: item.mode for item in run.spec.inputs}
+    found = source(known.name, known.uri, known.digest)
+    if known.version:
+        found["version"] = known.version
+    if modes.get(known.name) is InputMode.REFERENCE:
+        found["mode"] = InputMode.REFERENCE.value
+    return found
 
 
 def _output_source(output: Output) -> dict[str, str]:

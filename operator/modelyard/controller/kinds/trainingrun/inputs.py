@@ -69,5 +69,10 @@ def _fault(wanted: Input, seen: ObservedInput | None) -> Unresolved | None:
 
 def _resolved(wanted: Input, seen: ObservedInput) -> ResolvedInput:
     return ResolvedInput(
-        name=wanted.name, uri=wanted.uri, digest=seen.digest or "", version=seen.version, bytes=seen.bytes
+        name=wanted.name,
+        uri=wanted.uri,
+        digest=seen.digest or "",
+        version=seen.version,
+        bytes=seen.bytes,
+        rows=seen.rows,
     )
