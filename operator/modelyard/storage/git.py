@@ -55,8 +55,8 @@ _URI: Final = re.compile(r"git\+(https://[^\s?#@/]+/[^\s?#@]+)@([A-Za-z0-9][A-Za
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT: Final = urllib3.Timeout(connect=5, read=30)
 _OK: Final = 200
+_HEARD_BYTES: Final = 8
 _SUBMODULE: Final = 0o160000
-_NOT_OURS: Final = re.compile(r"not our ref|unadvertised object|not a valid|no such ref")
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class _Client(AbstractHttpGitClient):
         self._repository = repository
         self._left = limit
         self._deadline = time.monotonic() + DEADLINE_SECONDS
+        self._heard = b""
         self.pool = urllib3.PoolManager(ssl_context=ssl.create_default_context(), timeout=_TIMEOUT, retries=False)
 
     @override
@@ -161,7 +162,13 @@ class _Client(AbstractHttpGitClient):
             response.close()
             raise _refusal(self._repository, response.status)
         answer = _Answer(response, content_type)
+        self._heard = b""
         return answer, self._bounded(answer.read)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the last answer was an error, which dulwich takes for a connection that broke."""
+        return self._heard[4:8] == b"ERR "
 
     def _bounded(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
         def bounded(amount: int) -> bytes:
@@ -169,6 +176,7 @@ class _Client(AbstractHttpGitClient):
                 raise StoreUnreachable(f"{self._repository}: takes longer than {DEADLINE_SECONDS:.0f} s")
             chunk = read(amount)
             self._left -= len(chunk)
+            self._heard = (self._heard + chunk)[:_HEARD_BYTES] if len(self._heard) < _HEARD_BYTES else self._heard
             if self._left < 0:
                 raise InvalidSource(f"{self._repository}: sends more than is read of a repository")
             return chunk
@@ -276,7 +284,12 @@ def _fetch(repository: str, commit: str, store: DiskObjectStore) -> None:
     pack, keep, drop = store.add_pack()
     try:
         with _connected(repository, MAX_PACK_BYTES) as client:
-            client.fetch_pack(b"", lambda *_, **__: [ObjectID(commit.encode())], _Nothing(), pack.write, depth=1)
+            try:
+                client.fetch_pack(b"", lambda *_, **__: [ObjectID(commit.encode())], _Nothing(), pack.write, depth=1)
+            except GitProtocolError:
+                if not client.was_refused:
+                    raise
+                raise RefNotFound(f"{repository}: does not have the commit {commit}, or gives it to nobody") from None
         pack.flush()
         with mmap.mmap(pack.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             check_pack(view, _LIMITS)
@@ -318,9 +331,7 @@ def _explained(repository: str) -> Iterator[None]:
         raise StoreUnreachable(f"{repository}: the server does not answer ({type(error).__name__})") from None
     except PackTooLarge as error:
         raise InvalidSource(f"{repository}: {error}") from None
-    except GitProtocolError as error:
-        if _NOT_OURS.search(str(error)):
-            raise RefNotFound(f"{repository}: does not have the commit any more") from None
+    except GitProtocolError:
         raise InvalidSource(f"{repository}: the server does not speak git as it should") from None
     except Exception as error:  # noqa: BLE001 - bytes that anyone may have made break a library in any way
         raise InvalidSource(f"{repository}: cannot be read as a git repository ({type(error).__name__})") from None

@@ -1,4 +1,4 @@
-"""How large the objects of a git pack will be in memory, told before any is unpacked: few bytes can become many. Pure."""
+"""How large the objects of a git pack will be in memory, told before any is unpacked: few bytes may be many. Pure."""
 
 import zlib
 from dataclasses import dataclass
