@@ -1,11 +1,15 @@
 """A real S3 server for tests: versitygw over a temporary folder, on loopback, with keys made for the test run."""
 
+import hashlib
+import hmac
+import http.client
 import os
 import secrets
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,10 +42,19 @@ class S3Server:
             "AWS_ALLOW_HTTP": "true",
         }
 
+    @property
+    def versions(self) -> Path:
+        """Where older versions of objects are kept."""
+        return self.root.with_name(f"{self.root.name}-versions")
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
+        self.versions.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [self.binary, "--port", f"127.0.0.1:{self.port}", "--region", REGION, "--quiet", "posix", self.root],
+            [
+                *(self.binary, "--port", f"127.0.0.1:{self.port}", "--region", REGION, "--quiet"),
+                *("posix", "--versioning-dir", self.versions, self.root),
+            ],
             env={**os.environ, "ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -60,6 +73,30 @@ class S3Server:
         folder = self.root / name
         folder.mkdir()
         return folder
+
+    def enable_versioning(self, bucket: str) -> None:
+        """Keep every version of the bucket's objects from now on."""
+        body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        host, hashed = f"127.0.0.1:{self.port}", hashlib.sha256(body).hexdigest()
+        headers = {"host": host, "x-amz-content-sha256": hashed, "x-amz-date": time}
+        names = ";".join(headers)
+        head = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        request = f"PUT\n/{bucket}\nversioning=\n{head}\n{names}\n{hashed}"
+        scope = f"{time[:8]}/{REGION}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        key = f"AWS4{self.secret_key}".encode()
+        for part in [*scope.split("/"), text]:
+            key = hmac.digest(key, part.encode(), "sha256")
+        credential = f"Credential={self.access_key}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+        connection = http.client.HTTPConnection(host, timeout=20)
+        try:
+            headers["authorization"] = f"AWS4-HMAC-SHA256 {credential}"
+            connection.request("PUT", f"/{bucket}?versioning=", body, headers)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+        finally:
+            connection.close()
 
     def _answers(self) -> bool:
         assert self.process is not None

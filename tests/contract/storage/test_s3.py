@@ -1,10 +1,14 @@
 """The storage package against a real S3 server."""
 
 import hashlib
+import io
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from modelyard.storage.blobs import BlobWriter, conditional_create_supported
@@ -21,7 +25,8 @@ from modelyard.storage.errors import (
 from modelyard.storage.manifests import FileEntry, Manifest, digest_of
 from modelyard.storage.objects import ObjectStore
 from modelyard.storage.retry import Patience
-from modelyard.storage.sources import Identity, fetch_source, hash_source, list_source
+from modelyard.storage.sources import Identity, describe_table, fetch_source, hash_source, list_source
+from modelyard.storage.tables import Table
 from modelyard.storage.trees import scan_output
 from tests.support.s3 import S3Server
 
@@ -192,6 +197,66 @@ def test_fingerprint_changes_when_an_object_is_written_again(store: ObjectStore)
     store.put("data/a.csv", b"b")
     second = list_source(store.url("data/a.csv")).fingerprint, list_source(store.url("data/")).fingerprint
     assert all(old != new for old, new in zip(first, second, strict=True))
+
+
+def test_version_that_was_seen_is_read_after_the_object_was_overwritten_or_deleted(
+    store: ObjectStore, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    s3_server.enable_versioning(bucket)
+    store.put("flights.csv", b"old")
+    uri = store.url("flights.csv")
+    before = list_source(uri)
+    assert before.version
+    assert before.is_fixed
+    store.put("flights.csv", b"new!")
+    after = list_source(uri)
+    assert after.version not in (None, before.version)
+    for listing in (before, list_source(uri, version=before.version)):
+        assert hash_source(listing, _now()) == Identity(digest_of(b"old"), 3)
+    fetch_source(list_source(uri, version=before.version), digest_of(b"old"), tmp_path / "input", _now())
+    assert _content(tmp_path / "input") == {"flights.csv": b"old"}
+    assert hash_source(after, _now()) == Identity(digest_of(b"new!"), 4)
+    with pytest.raises(ObjectNotFound):
+        hash_source(list_source(uri, version="0" * len(before.version)), _now())
+
+
+def test_object_without_versions_has_none(store: ObjectStore) -> None:
+    store.put("flights.csv", b"1")
+    listing = list_source(store.url("flights.csv"))
+    assert (listing.version, listing.is_fixed) == (None, False)
+
+
+def _parquet(rows: int) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"delay": list(range(rows))}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("objects", "rows"),
+    [
+        ({"a.parquet": _parquet(3), "month=2/b.parquet": _parquet(4), "_SUCCESS": b""}, 7),
+        ({"a.parquet": _parquet(3), "b.csv": b"1\n"}, None),
+        ({"a.parquet": b"none"}, None),
+        ({"b.csv": b"1\n"}, None),
+    ],
+)
+def test_rows_are_counted_where_all_data_are_parquet(
+    store: ObjectStore, objects: dict[str, bytes], rows: int | None
+) -> None:
+    for path, data in objects.items():
+        store.put(f"data/{path}", data)
+    assert hash_source(list_source(store.url("data/")), _now()).rows == rows
+
+
+def test_tables_are_known_by_their_metadata(store: ObjectStore) -> None:
+    store.put("delta/a.parquet", _parquet(3))
+    store.put("delta/old.parquet", _parquet(9))
+    add = {"add": {"path": "a.parquet", "stats": json.dumps({"numRecords": 3})}}
+    store.put("delta/_delta_log/00000000000000000000.json", json.dumps(add).encode())
+    assert describe_table(list_source(store.url("delta/"))) == Table("0", 3)
+    store.put("plain/a.parquet", _parquet(3))
+    assert describe_table(list_source(store.url("plain/"))) is None
 
 
 def test_fetch_replaces_what_an_earlier_attempt_left(store: ObjectStore, tmp_path: Path) -> None:

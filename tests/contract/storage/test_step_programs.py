@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.storage.manifests import digest_of
+from modelyard.storage.manifests import FileEntry, Manifest, digest_of
+from tests.support.git import GitServer
 from tests.support.s3 import S3Server
 
 
@@ -94,6 +95,33 @@ def test_fetch_prepares_everything_that_user_code_sees(pod: Pod, bucket: str) ->
     assert "flights: verified sha256:" in log
 
 
+def test_reference_is_told_and_not_fetched(pod: Pod) -> None:
+    source = {"name": "flights", "uri": "s3://elsewhere/lake/", "digest": digest_of(b""), "version": "12"}
+    code, message, _ = pod.run("fetch", MODELYARD_SOURCES=json.dumps([{**source, "mode": "Reference"}]))
+    assert (code, message) == (0, {})
+    (file,) = (pod.inputs / "flights").iterdir()
+    assert file.name == ".reference.json"
+    assert json.loads(file.read_text()) == {"uri": source["uri"], "digest": source["digest"], "version": "12"}
+
+
+def test_commit_is_fetched_although_its_branch_has_moved(pod: Pod, git_server: GitServer) -> None:
+    repository = git_server.repository("code")
+    commit = repository.commit({"train.py": b"1", "lib/a.py": b""})
+    repository.commit({"train.py": b"2"})
+    manifest = Manifest.of(
+        FileEntry(path, digest_of(data)[7:], len(data)) for path, data in {"train.py": b"1", "lib/a.py": b""}.items()
+    )
+    source = {"name": "code", "uri": f"{repository.uri}@main", "digest": manifest.digest, "version": commit}
+    trust = {"SSL_CERT_FILE": str(git_server.certificate_authority)}
+    code, message, log = pod.run("fetch", MODELYARD_SOURCES=json.dumps([source]), **trust)
+    assert (code, message) == (0, {}), log
+    assert (pod.inputs / "code" / "train.py").read_bytes() == b"1"
+    assert (pod.inputs / "code" / "lib" / "a.py").read_bytes() == b""
+    gone = {**source, "uri": f"{repository.uri}@gone", "version": None}
+    code, message, _ = pod.run("fetch", MODELYARD_SOURCES=json.dumps([gone]), **trust)
+    assert (code, message["reason"]) == (1, "RefNotFound")
+
+
 def test_fetch_for_a_model_server_makes_no_workspace(pod: Pod) -> None:
     (pod.work / "outputs").rmdir()
     pod.work.rmdir()
@@ -107,6 +135,10 @@ def test_fetch_for_a_model_server_makes_no_workspace(pod: Pod) -> None:
     [
         ({"MODELYARD_SOURCES": "nonsense"}, "InvalidSource"),
         ({"MODELYARD_SOURCES": '[{"name": "../x", "uri": "s3://b/x", "digest": ""}]'}, "InvalidSource"),
+        (
+            {"MODELYARD_SOURCES": json.dumps([{"name": "x", "uri": "u", "digest": digest_of(b""), "mode": "Copy"}])},
+            "InvalidSource",
+        ),
         ({"MODELYARD_PARAMETERS": "{"}, "InvalidSource"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AccessDenied"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "StoreUnreachable"),
