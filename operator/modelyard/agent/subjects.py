@@ -100,7 +100,7 @@ def read_pipeline(manifest: Mapping[str, Any]) -> Pipeline | None:
         return None
     names = trigger.get("names")
     template = _inputs(spec.get("template", {}).get("spec", {}))
-    inputs = tuple(item for item in template if (item.name in names if names else item.pinned is None))
+    inputs = tuple(item for item in template if item.pinned is None and (not names or item.name in names))
     reference = _reference(PIPELINE, manifest)
     return Pipeline(reference, inputs, float(trigger.get("pollSeconds", POLL_SECONDS))) if inputs else None
 

@@ -96,7 +96,8 @@ FULL = {
                 "requestedBy": "alice@example.com",
                 "inputs": [
                     {"name": "flights", "uri": "s3://bucket/flights/"},
-                    {"name": "code", "uri": "s3://bucket/c"},
+                    {"name": "code", "uri": "git+https://git.example.com/air/model.git@v1.4", "digest": DIGEST},
+                    {"name": "lake", "uri": "s3://bucket/lake/", "mode": "Reference"},
                 ],
                 "parameters": [{"name": "maxDepth", "value": "6"}],
                 "seed": 7,

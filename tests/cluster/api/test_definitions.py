@@ -73,6 +73,14 @@ def test_nothing_but_a_person_or_the_operator_writes_status(resources: Resources
     ("kind", "changes", "field", "problem"),
     [
         ("TrainingRun", {"spec": {"inputs": [{"name": "a", "uri": "ftp://x/y"}]}}, "spec.inputs[0].uri", "s3|gs|az"),
+        ("TrainingRun", {"spec": {"inputs": [{"name": "a", "uri": "git+https://h/r"}]}}, "spec.inputs[0].uri", "git"),
+        (
+            "TrainingRun",
+            {"spec": {"inputs": [{"name": "a", "uri": "git+https://u:p@h/r@v1"}]}},
+            "spec.inputs[0].uri",
+            "git",
+        ),
+        ("TrainingRun", {"spec": {"inputs": [{"name": "a", "uri": "git+ssh://h/r@v1"}]}}, "spec.inputs[0].uri", "git"),
         ("TrainingRun", {"spec": {"steps": []}}, "spec.steps", "at least 1"),
         ("TrainingRun", {"spec": {"seed": 1.5}}, "spec.seed", "must be of type int32"),
         (

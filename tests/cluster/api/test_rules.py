@@ -42,6 +42,8 @@ def _labels(key: str) -> Object:
     return {"podTemplate": {"labels": {key: "v"}}}
 
 
+BUILT_IN = {"name": "prepare", "uses": "tabular/prepare@v1"}
+LAKE = {"name": "lake", "uri": "s3://b/lake/", "mode": "Reference"}
 MODEL_STEP = _step("train", outputs=["model"])
 EVALUATION = {"dataset": "model/test", "metric": "rocAuc", "goal": "Maximize"}
 THRESHOLD = {"metric": "rocAuc"}
@@ -198,6 +200,13 @@ CASES = [
         "must not begin with 'MODELYARD_'",
         _steps(_step(env=[{"name": "MODEL"}])),
         _steps(_step(env=[{"name": "MODELYARD_SEED"}])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps",
+        "must give a step with `uses` no input with the mode 'Reference': built-in steps read files",
+        _steps(_step(inputs=["lake"]), BUILT_IN, inputs=[LAKE]),
+        _steps({**BUILT_IN, "inputs": ["lake"]}, inputs=[LAKE]),
     ),
     Case(
         "TrainingRun",

@@ -111,7 +111,7 @@ def _pipeline(inputs: Any, **spec: Any) -> dict[str, Any]:
     ("inputs", "names", "seconds"),
     [
         ({"names": ["flights"], "pollSeconds": 60}, ["flights"], 60),
-        ({"names": ["fixed", "gone"]}, ["fixed"], 300),
+        ({"names": ["weather", "fixed", "gone"]}, ["weather"], 300),
         ({}, ["flights", "weather"], 300),
         ({"names": []}, ["flights", "weather"], 300),
     ],
@@ -129,7 +129,7 @@ def test_pipeline_is_read_with_the_inputs_that_it_watches(inputs: Any, names: li
     [
         _pipeline(None),
         _pipeline({}, suspend=True),
-        _pipeline({"names": ["gone"]}),
+        _pipeline({"names": ["gone", "fixed"]}),
         _pipeline({}, template={"spec": {"model": "m"}}),
     ],
 )

@@ -343,7 +343,7 @@ class TrainingRunSpec(ApiModel):
         ),
         Rule(
             rule="!has(self.inputs) || self.steps.all(s, !has(s.uses) || !has(s.inputs)"
-            " || s.inputs.all(i, !self.inputs.exists(x, x.name == i && x.mode == 'Reference')))",
+            " || s.inputs.all(i, !self.inputs.exists(x, x.name == i && has(x.mode) && x.mode == 'Reference')))",
             message="must give a step with `uses` no input with the mode 'Reference': built-in steps read files",
             field_path=".steps",
         ),
