@@ -203,7 +203,7 @@ CASES = [
     ),
     Case(
         "TrainingRun",
-        "spec.steps",
+        "spec",
         "must give a step with `uses` no input with the mode 'Reference': built-in steps read files",
         _steps(_step(inputs=["lake"]), BUILT_IN, inputs=[LAKE]),
         _steps({**BUILT_IN, "inputs": ["lake"]}, inputs=[LAKE]),
