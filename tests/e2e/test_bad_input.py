@@ -207,8 +207,8 @@ def test_failed_run_keeps_its_finished_steps_and_logs(tenant: Tenant, yard: Yard
 
 def test_two_runs_of_one_model_at_the_same_time_make_two_versions(tenant: Tenant) -> None:
     tenant.put("twins.csv", small_table(seed=2))
-    for name in ("twin-a", "twin-b"):
-        tenant.apply(small_run(tenant, name, model="twins", data="twins.csv"))
+    for seed, name in enumerate(("twin-a", "twin-b")):
+        tenant.apply(small_run(tenant, name, model="twins", data="twins.csv", seed=seed))
     for name in ("twin-a", "twin-b"):
         tenant.wait_condition("trun", name, "Ready", "True", seconds=300)
     versions = tenant.list("mv", "modelyard.dev/model=twins")

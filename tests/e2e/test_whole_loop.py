@@ -3,6 +3,7 @@
 import json
 import ssl
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def _pods(tenant: Tenant, deployment_name: str) -> set[str]:
 def test_same_data_is_not_better_and_the_champion_stays(tenant: Tenant, served: dict[str, Any]) -> None:
     """The second run sees the same rows and may not claim an improvement that it does not have."""
     tenant.apply(
-        small_run(tenant, "loop-2", model=MODEL, data="table.csv", seed=7)
+        small_run(tenant, "loop-2", model=MODEL, data="table.csv", seed=8)
         | {"metadata": {"name": "loop-2", "labels": {"team": "blue"}}}
     )
     tenant.wait_condition("trun", "loop-2", "Ready", "True", seconds=RUN_SECONDS)
@@ -194,6 +195,17 @@ def test_same_data_is_not_better_and_the_champion_stays(tenant: Tenant, served: 
     assert now["status"]["model"]["version"] == int(champions[0].rsplit("v", 1)[1])
     assert len(champions) == 1
     assert served["status"]["model"]["version"] == 1
+
+
+def test_run_with_nothing_changed_takes_everything_over_at_once(tenant: Tenant, first: dict[str, Any]) -> None:
+    tenant.apply(small_run(tenant, "loop-same", model=MODEL, data="table.csv", seed=7))
+    tenant.wait_condition("trun", "loop-same", "Ready", "True", seconds=30)
+    run = tenant.get("trun", "loop-same")
+    assert [step["state"] for step in run["status"]["steps"]] == ["Cached"] * 3
+    assert run["status"]["modelVersionName"] == first["status"]["modelVersionName"]
+    assert not tenant.list("jobs,pods", "modelyard.dev/training-run=loop-same")
+    created, ended = run["metadata"]["creationTimestamp"], run["status"]["completionTime"]
+    assert (datetime.fromisoformat(ended) - datetime.fromisoformat(created)).total_seconds() <= 5
 
 
 def test_version_that_does_not_exist_leaves_what_serves(tenant: Tenant, served: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from modelyard.storage.errors import (
 from modelyard.storage.objects import ObjectStore, read_all
 from modelyard.storage.results import MAX_RESULT_BYTES, result_key, to_message
 from modelyard.storage.retry import Patience
-from modelyard.storage.sources import Listing, OpenStore, describe_table, hash_source, list_source
+from modelyard.storage.sources import Listing, OpenStore, check_tree, describe_table, hash_source, list_source
 
 CACHE_ENTRIES: Final = 1000
 CACHED_STORES: Final = 32
@@ -124,6 +124,20 @@ class Lookout:
         if found != digest:
             return "Corrupt", f"{uri}: must have the digest {digest}, has {found}"
         return "Verified", ""
+
+    def look_for(self, uri: str) -> tuple[str, str]:
+        """Look whether a content-addressed tree is whole, without reading more than its manifest.
+
+        Returns:
+            `Present`, `Missing` or `Unreachable`, and a message.
+        """
+        try:
+            check_tree(uri, self._open_store)
+        except (DigestMismatch, InvalidManifest, ObjectNotFound) as error:
+            return "Missing", str(error)
+        except StorageError as error:
+            return "Unreachable", str(error)
+        return "Present", ""
 
     def refuses_us(self) -> bool:
         """Whether the store refuses the agent's own credentials."""

@@ -13,7 +13,7 @@ def build_observation(subject: Reference, seen: Mapping[str, Any], now: str) -> 
 
     Args:
         subject: what was observed; it owns the Observation.
-        seen: `inputs` and `results`, or `artifact`.
+        seen: `inputs`, `results` and `outputs`, or `artifact`.
         now: RFC 3339 time.
     """
     owner = {"apiVersion": API_VERSION, "kind": subject.kind, "name": subject.name, "uid": subject.uid}
@@ -38,6 +38,11 @@ def says(spec: Mapping[str, Any] | None, subject: Reference, seen: Mapping[str, 
 def artifact(digest: str, state: str, message: str) -> dict[str, Any]:
     """Return what was seen of a version's bytes."""
     return {"artifact": {"digest": digest, "state": state, "message": message[:MAX_MESSAGE_CHARACTERS]}}
+
+
+def output(uri: str, state: str, message: str) -> dict[str, str]:
+    """Return what was seen of an output that a step may take over."""
+    return {"uri": uri, "state": state, "message": message[:_MESSAGE_CHARACTERS]}
 
 
 def _without_defaults(value: Any) -> Any:

@@ -47,6 +47,8 @@ class Run:
     """The operator has recorded what the inputs are; they are looked at no more."""
     running: tuple[tuple[str, int], ...]
     """Steps whose state is Running, with their attempt."""
+    candidates: tuple[str, ...]
+    """URIs of outputs that the next step may take over from an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,15 @@ def read_run(manifest: Mapping[str, Any]) -> Run | None:
     spec, status = manifest.get("spec", {}), manifest.get("status", {})
     if status.get("completionTime"):
         return None
+    steps = status.get("steps", ())
     inputs = _inputs(spec)
     return Run(
         _reference(TRAINING_RUN, manifest),
         inputs,
         resolved=len(status.get("inputs", ())) == len(inputs),
-        running=tuple(
-            (step["name"], step["attempt"]) for step in status.get("steps", ()) if step.get("state") == "Running"
+        running=tuple((step["name"], step["attempt"]) for step in steps if step.get("state") == "Running"),
+        candidates=tuple(
+            dict.fromkeys(out["uri"] for step in steps for out in step.get("candidate", {}).get("outputs", ()))
         ),
     )
 

@@ -170,8 +170,10 @@ class Watcher:
         before = self._before(run)
         results = await self._see_results(run, before.get("results", ()))
         inputs = before.get("inputs", []) if run.resolved else await self._see_inputs(run, results)
-        await self._write(run, {"inputs": inputs, "results": results})
-        pauses = [self._settings.result_seconds] if len(results) < len(run.running) else []
+        # What was said of outputs that nobody asks about any more is left as it is: nothing is written for that alone.
+        outputs = await self._see_outputs(run) if run.candidates else before.get("outputs", [])
+        await self._write(run, {"inputs": inputs, "results": results, "outputs": outputs})
+        pauses = [self._settings.result_seconds] if len(results) < len(run.running) or run.candidates else []
         if not run.resolved:
             pauses.append(self._settings.input_seconds * (1 if _faulty(run, inputs) else CALM))
         return min(pauses, default=None)
@@ -229,6 +231,15 @@ class Watcher:
             sightings = {uri: self._polls.get(uri) for uri in uris}
         inputs = [polled_input(item.name, item.uri, sightings[item.uri]) for item in pipeline.inputs]
         await self._write(pipeline, {"inputs": inputs})
+    async def _see_outputs(self, run: Run) -> list[dict[str, str]]:
+        return await asyncio.gather(*(self._see_output(uri) for uri in run.candidates))
+
+    async def _see_output(self, uri: str) -> dict[str, str]:
+        if self._lookout is None:
+            return observations.output(uri, "Unreachable", NO_STORE)
+        state, message = await _in_thread(self._urgent, self._lookout.look_for, uri)
+        self._count("output", "" if state == "Present" else state)
+        return observations.output(uri, state, message)
 
     async def _look_at_version(self, version: Version) -> float | None:
         if self._lookout is None:

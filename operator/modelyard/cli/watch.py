@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from modelyard.api.v1alpha1 import Deployment, TrainingRun
 from modelyard.api.v1alpha1.common import ConditionStatus
-from modelyard.api.v1alpha1.trainingrun import StepState
+from modelyard.api.v1alpha1.trainingrun import DONE
 
 FINAL_STALLED = "Stalled"
 
@@ -16,7 +16,7 @@ def describe(resource: TrainingRun | Deployment) -> str:
     if ready is None:
         return "waiting for the operator"
     if isinstance(resource, TrainingRun) and ready.reason == "Running":
-        done = sum(step.state is StepState.SUCCEEDED for step in resource.status.steps)
+        done = sum(step.state in DONE for step in resource.status.steps)
         total = max(len(resource.spec.steps), len(resource.status.steps))
         return f"[{done}/{total}] {ready.message or ready.reason}"
     return f"{ready.reason}: {ready.message}" if ready.message else ready.reason

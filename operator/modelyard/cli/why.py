@@ -152,6 +152,7 @@ _STEP_MARKS = {
     StepState.WAITING: Mark.PENDING,
     StepState.RUNNING: Mark.ACTIVE,
     StepState.SUCCEEDED: Mark.DONE,
+    StepState.CACHED: Mark.DONE,
     StepState.FAILED: Mark.BLOCKED,
 }
 _CONDITION_MARKS = {

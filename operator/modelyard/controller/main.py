@@ -32,6 +32,7 @@ from modelyard.controller.kinds.pipeline.observe import (
     watched_of,
 )
 from modelyard.controller.kinds.stepjob import Images
+from modelyard.controller.kinds.trainingrun.earlier import IDENTITY_INDEX, identities_of
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns, maker_of, runs_of
 
 OURS: Final = {kind: ResourceType(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS}
@@ -58,7 +59,7 @@ def build(settings: Settings) -> Runtime:
     runtime = Runtime(settings, [*OURS.values(), JOBS, PODS, SERVICES, WORKLOADS, CONFIG_MAPS, NAMESPACES])
     by_owner = {OWNER_INDEX: owners_of}
     pipelines = runtime.serve(OURS[Pipeline], indices={WATCHED_INDEX: watched_of})
-    runs = runtime.serve(OURS[TrainingRun], indices=by_owner)
+    runs = runtime.serve(OURS[TrainingRun], indices={**by_owner, IDENTITY_INDEX: identities_of})
     versions = runtime.serve(OURS[ModelVersion], indices={LINE_INDEX: lines_of})
     deployments = runtime.serve(OURS[Deployment], indices={MODEL_INDEX: models_of})
     observations = runtime.serve(OURS[Observation])
@@ -78,6 +79,7 @@ def build(settings: Settings) -> Runtime:
     )
     training = TrainingRuns(
         client=runtime.client,
+        runs=runs,
         jobs=jobs,
         pods=pods,
         versions=versions,

@@ -171,6 +171,25 @@ def read_blob(store: Store, sha256: str, size: int) -> Iterator[bytes]:
         index += 1
 
 
+def blob_size(store: Store, sha256: str, size: int) -> int:
+    """Return how many bytes the store has of a blob that should have `size`, whole or in pieces.
+
+    Raises:
+        ObjectNotFound: the blob or one of its pieces is missing.
+    """
+    blob = blob_key(sha256)
+    try:
+        return store.head(blob).size
+    except ObjectNotFound:
+        if size == 0:
+            raise
+    got, index = 0, 0
+    while got < size:
+        got += store.head(piece_name(blob, index)).size
+        index += 1
+    return got
+
+
 def map_concurrently(function: Callable[[T], R], items: Iterable[T], workers: int = WORKERS) -> Iterator[R]:
     """Yield results in order of completion. At most `workers` items are in flight, and one failure ends it all."""
     with ThreadPoolExecutor(workers) as pool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from modelyard.storage import parquet
-from modelyard.storage.blobs import blob_key, map_concurrently, read_blob
+from modelyard.storage.blobs import blob_key, blob_size, map_concurrently, read_blob
 from modelyard.storage.errors import DigestMismatch, InvalidSource, ObjectNotFound
 from modelyard.storage.manifests import (
     MAX_FILES,
@@ -164,6 +164,24 @@ def fetch_source(listing: Listing, digest: str, folder: Path, patience: Patience
         raise DigestMismatch(f"{listing.uri}: must have the digest {digest}, has {identity.digest}")
     partly.rename(folder)
     return identity
+
+
+def check_tree(uri: str, open_store: OpenStore = ObjectStore) -> None:
+    """Look whether a content-addressed tree is whole: its manifest is read, of its files only the sizes are asked.
+
+    Raises:
+        ObjectNotFound: a file, or a part of it, is missing.
+        DigestMismatch: the manifest or the size of a file is not what its name says.
+        StorageError: InvalidSource, AccessDenied, StoreUnreachable, or InvalidManifest.
+    """
+    match = _TREE_URI.fullmatch(uri)
+    if match is None:
+        raise InvalidSource(f"'{uri}': must end in blobs/sha256/ and 64 hexadecimal digits")
+    store = open_store(match[1])
+    files = {file.expected.sha256: file.expected for file in _list_tree(uri, store, match[2]).files if file.expected}
+    for file, size in map_concurrently(lambda file: (file, blob_size(store, file.sha256, file.size)), files.values()):
+        if size != file.size:
+            raise DigestMismatch(f"{uri}: '{file.path}' must have {file.size} bytes, has {size}")
 
 
 def _list_tree(uri: str, store: Store, sha256: str) -> Listing:

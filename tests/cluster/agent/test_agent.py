@@ -104,6 +104,27 @@ async def test_result_of_a_running_step_is_found(site: Site) -> None:
         assert (found["step"], found["attempt"], json.loads(found["result"])) == ("train", 2, result)
 
 
+async def test_outputs_that_may_be_taken_over_are_looked_for(site: Site, tree: PublishedTree) -> None:
+    site.make_run()
+    gone = f"{site.uri}blobs/sha256/{'0' * 64}"
+    digests = {tree.uri: tree.digest, gone: f"sha256:{'0' * 64}"}
+    outputs = [
+        {"name": f"output-{index}", "uri": uri, "digest": digest, "bytes": 5}
+        for index, (uri, digest) in enumerate(digests.items())
+    ]
+    candidate = {"trainingRun": "earlier", "time": "2026-01-01T00:00:00Z", "outputs": outputs}
+    site.set_status("run", {"steps": [{"name": "train", "state": "Waiting", "candidate": candidate}]})
+    async with site.agent():
+        seen = await site.sees("trainingrun-run", lambda spec: len(spec["outputs"]) == 2)
+        states = {output["uri"]: output["state"] for output in seen["spec"]["outputs"]}
+        assert states == {tree.uri: "Present", gone: "Missing"}
+        running = {"name": "test", "state": "Running", "attempt": 1, "jobName": "run-test-1"}
+        site.set_status("run", {"steps": [{"name": "train", "state": "Cached"}, running]})
+        await site.looks("result", 2)
+        assert site.observation("trainingrun-run") == seen
+        assert site.writes("TrainingRun") == 1
+
+
 async def test_tampered_artifact_is_seen_and_so_is_its_repair(site: Site, tree: PublishedTree) -> None:
     site.make_version("flight-delay-v1", tree.uri, tree.digest)
     blob = site.folder / "blobs" / "sha256" / hashlib.sha256(b"model").hexdigest()

@@ -47,6 +47,7 @@ LAKE = {"name": "lake", "uri": "s3://b/lake/", "mode": "Reference"}
 MODEL_STEP = _step("train", outputs=["model"])
 EVALUATION = {"dataset": "model/test", "metric": "rocAuc", "goal": "Maximize"}
 THRESHOLD = {"metric": "rocAuc"}
+STEP_ACCESS = {"name": "modelyard-step-tracker"}
 LABELS = "must not set labels in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'"
 BLOB = f"s3://bucket/blobs/sha256/{DIGEST[7:]}"
 
@@ -210,6 +211,20 @@ CASES = [
     ),
     Case(
         "TrainingRun",
+        "spec.steps[].envFrom[]",
+        "must set exactly one of `secretRef` and `configMapRef`",
+        _steps(_step(envFrom=[{"secretRef": STEP_ACCESS}, {"prefix": "DB_", "configMapRef": STEP_ACCESS}])),
+        _steps(_step(envFrom=[{"secretRef": STEP_ACCESS, "configMapRef": STEP_ACCESS}])),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[].envFrom[]",
+        "must set exactly one of `secretRef` and `configMapRef`",
+        _steps(_step(envFrom=[])),
+        _steps(_step(envFrom=[{"prefix": "DB_"}])),
+    ),
+    Case(
+        "TrainingRun",
         "spec.steps[].podTemplate",
         LABELS,
         _steps(_step(**_labels("example.com/team"))),
@@ -306,6 +321,19 @@ def _in_pipeline(case: Case) -> Case:
 
 
 CASES += [_in_pipeline(case) for case in CASES if case.kind == "TrainingRun" and case.path]
+@pytest.mark.parametrize(
+    "name", ["modelyard-store", "modelyard-agent", "modelyard-step", "modelyard-step-", "Modelyard-step-a", "a"]
+)
+def test_step_may_name_only_what_is_meant_for_steps(undecided: Resources, name: str) -> None:
+    """The store's Secret and the agent's ServiceAccount above all are not for user code."""
+    steps = (
+        _step(envFrom=[{"secretRef": {"name": name}}]),
+        _step(envFrom=[{"configMapRef": {"name": name}}]),
+        _step(podTemplate={"serviceAccountName": name}),
+    )
+    for step in steps:
+        with pytest.raises(RefusedError, match="modelyard-step-"):
+            undecided.create(merged(MINIMAL["TrainingRun"], _steps(step)), dry_run=True)
 
 
 def _rules(node: Object, path: str) -> Iterator[tuple[str, str]]:

@@ -60,6 +60,8 @@ class Nodes:
     answers_about_inputs: bool = True
     content: dict[str, str] = field(default_factory=dict)
     """By input, its digest; DIGEST for others."""
+    lost: set[str] = field(default_factory=set)
+    """URIs of outputs that are no longer in the store."""
 
     def step(self) -> None:
         """Let each part act once on what it sees."""
@@ -87,6 +89,11 @@ class Nodes:
     def _look_at_inputs(self) -> None:
         for run in self.api.all("TrainingRun"):
             self._observe("TrainingRun", run, {"inputs": self._read(run["spec"])})
+            if candidates := _candidates(run):
+                outputs = [{"uri": uri, "state": "Missing" if uri in self.lost else "Present"} for uri in candidates]
+                name = f"trainingrun-{run['metadata']['name']}"
+                if self.api.get("Observation", name)["spec"].get("outputs") != outputs:
+                    self.api.patch("Observation", name, {"spec": {"outputs": outputs}})
         for pipeline in self.api.all("Pipeline"):
             self._observe("Pipeline", pipeline, {"inputs": self._read(pipeline["spec"]["template"]["spec"])})
 
@@ -185,6 +192,12 @@ def _container(container: Manifest, code: int, message: str) -> Manifest:
 def _condition(kind: str) -> dict[str, Any]:
     now = _now()
     return {"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now, "reason": "Test"}
+
+
+def _candidates(run: Manifest) -> list[str]:
+    """URIs of outputs that a step may take over."""
+    steps = run.get("status", {}).get("steps", ())
+    return sorted({output["uri"] for step in steps for output in step.get("candidate", {}).get("outputs", ())})
 
 
 def _is_over(job: Manifest) -> bool:

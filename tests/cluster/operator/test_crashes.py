@@ -137,7 +137,7 @@ def test_operator_killed_at_thirty_random_moments_makes_everything_once(stage: S
     for _ in range(RANDOM_KILLS):
         if all(stage.ready("TrainingRun", run) == "Succeeded" for run in runs):
             runs.append(f"run-{len(runs) + 1}")
-            stage.apply("TrainingRun", runs[-1], **RUN)
+            stage.apply("TrainingRun", runs[-1], **RUN, seed=len(runs))
         operator = stage.start()
         dies_at = time.monotonic() + moments.uniform(0.3, 3)
         stage.until(partial(is_past, dies_at), "the moment to come")

@@ -57,8 +57,8 @@ def test_failed_step_is_tried_again_with_the_next_attempt(stage: Stage) -> None:
 
 
 def test_second_run_of_a_model_is_judged_against_the_champion(stage: Stage) -> None:
-    for name in ("one", "two"):
-        stage.apply("TrainingRun", name, **RUN)
+    for seed, name in enumerate(("one", "two")):
+        stage.apply("TrainingRun", name, **RUN, seed=seed)
     stage.start()
     for name in ("one", "two"):
         succeed(stage, name)

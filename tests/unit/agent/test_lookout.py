@@ -144,6 +144,37 @@ def test_verify_does_not_call_bytes_corrupt_that_it_cannot_reach() -> None:
     assert Lookout("s3://memory/", refuse).verify("s3://other/x", digest_of(b""))[0] == "Unreachable"
 
 
+def test_output_is_looked_for_without_reading_its_files(
+    store: MemoryStore, lookout: Lookout, tree: PublishedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = f"blobs/sha256/{digest_of(b'content').removeprefix('sha256:')}"
+    read: list[str] = []
+    whole = store.get
+    monkeypatch.setattr(store, "get", lambda path: (read.append(path), whole(path))[1])
+    assert lookout.look_for(tree.uri) == ("Present", "")
+    assert blob not in read
+    store.objects[blob] = b"cut"
+    state, message = lookout.look_for(tree.uri)
+    assert (state, "'a' must have 7 bytes, has 3" in message) == ("Missing", True)
+    del store.objects[blob]
+    assert lookout.look_for(tree.uri)[0] == "Missing"
+    store.outages = 1
+    assert lookout.look_for(tree.uri)[0] == "Unreachable"
+    store.objects.clear()
+    assert lookout.look_for(tree.uri)[0] == "Missing"
+
+
+def test_output_in_pieces_is_looked_for_piece_by_piece(store: MemoryStore, lookout: Lookout, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "empty").write_bytes(b"")
+    writer = BlobWriter(store, Patience(0, print), piece_bytes=3)
+    tree = writer.upload_tree(tmp_path, scan_output(tmp_path))
+    assert lookout.look_for(tree.uri) == ("Present", "")
+    last = f"blobs/sha256/{digest_of(b'content').removeprefix('sha256:')}.00002"
+    assert store.objects.pop(last) == b"t"
+    assert lookout.look_for(tree.uri)[0] == "Missing"
+
+
 def test_result_is_found_and_cut_to_a_termination_message(store: MemoryStore, lookout: Lookout) -> None:
     assert lookout.result("uid", "train", 2) is None
     metrics = [{"name": f"m{number}", "value": "1"} for number in range(500)]

@@ -126,9 +126,20 @@ def test_diagnose_quotes_exit_code_and_last_lines() -> None:
     assert found.message.endswith("ValueError: no rows")
 
 
-def test_diagnose_names_the_signal() -> None:
-    found = problem_of(pod(phase="Failed", initContainerStatuses=[terminated("run", 139)]))
-    assert found.message == "container 'run' exited with code 139 (SIGSEGV)"
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (1, ""),
+        (127, " (the command was not found)"),
+        (137, " (SIGKILL, which a lack of memory causes too)"),
+        (139, " (SIGSEGV)"),
+        (143, " (SIGTERM)"),
+        (255, ""),
+    ],
+)
+def test_diagnose_says_what_an_exit_code_means(code: int, meaning: str) -> None:
+    found = problem_of(pod(phase="Failed", initContainerStatuses=[terminated("run", code)]))
+    assert found.message == f"container 'run' exited with code {code}{meaning}"
 
 
 def test_diagnose_explains_a_crash_loop_by_its_last_end() -> None:
@@ -186,6 +197,31 @@ def test_diagnose_creation_ignores_other_events() -> None:
 
 def test_last_lines_keeps_the_end_of_a_progress_bar() -> None:
     assert last_lines("epoch 1\r\n10%\r50%\r100%\ndone\x00\n\n") == "epoch 1\n100%\ndone"
+
+
+@pytest.mark.parametrize(
+    ("printed", "readable"),
+    [
+        ("\x1b[1;31mError\x1b[0m: no rows", "Error: no rows"),
+        ("\x1b]0;train.py\x07loss 0.3", "loss 0.3"),
+        ("\x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]0;never ended\nloss 0.3", "loss 0.3"),
+        ("bold\x1b(B\x1b[m off", "bold off"),
+        ("\x1bP1$r0m\x1b\\done", "done"),
+        ("\x9b31mred", "red"),
+        ("up\x1b[2A\x1b[2K\x1b7", "up"),
+        ("safe\u202etxt.exe\u2066", "safetxt.exe"),
+        ("a\x07b\x00c\ufffd", "abc"),
+        ("naïve 表 ✓", "naïve 表 ✓"),
+    ],
+)
+def test_clean_keeps_what_a_person_would_have_read(printed: str, readable: str) -> None:
+    assert clean(printed) == readable
+
+
+@given(st.text(max_size=3000), st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=80))
+def test_last_lines_always_hold_the_last_one(before: str, last: str) -> None:
+    assert last_lines(f"{before}\n{last}").endswith(last)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"reason": "lower", "message": "x"}', '{"reason": "Ok"}', "1e999"])

@@ -148,6 +148,146 @@ class Toleration(ApiModel):
 StringMap = Annotated[Mapping[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
 
 
+class SelectorOperator(StrEnum):
+    """How a label selector compares."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class NodeSelectorOperator(StrEnum):
+    """How a node selector compares."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+    GT = "Gt"
+    LT = "Lt"
+
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelValues = Annotated[
+    tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64, json_schema_extra=LIST_ATOMIC)
+]
+Weight = Annotated[int, Field(ge=1, le=100, json_schema_extra={"format": "int32"})]
+
+
+class NodeSelectorRequirement(ApiModel):
+    """A comparison of one label of a node."""
+
+    key: LabelKey
+    """Label key."""
+    operator: NodeSelectorOperator
+    """How the values are compared."""
+    values: LabelValues = ()
+    """Values; none with Exists and DoesNotExist, one number with Gt and Lt."""
+
+
+class NodeSelectorTerm(ApiModel):
+    """A set of nodes."""
+
+    match_expressions: Annotated[
+        tuple[NodeSelectorRequirement, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_ATOMIC)
+    ]
+    """All of them must hold."""
+
+
+class NodeSelector(ApiModel):
+    """Nodes of any of some sets."""
+
+    node_selector_terms: Annotated[
+        tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_ATOMIC)
+    ]
+    """One of them must match."""
+
+
+class PreferredSchedulingTerm(ApiModel):
+    """A set of nodes that is preferred."""
+
+    weight: Weight
+    """How much a match counts."""
+    preference: NodeSelectorTerm
+    """The set."""
+
+
+class NodeAffinity(ApiModel):
+    """Which nodes the pods may or should run on, as in a Pod."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    """Where they may run."""
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        tuple[PreferredSchedulingTerm, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)
+    ] = ()
+    """Where they should run."""
+
+
+class LabelSelectorRequirement(ApiModel):
+    """A comparison of one label."""
+
+    key: LabelKey
+    """Label key."""
+    operator: SelectorOperator
+    """How the values are compared."""
+    values: LabelValues = ()
+    """Values; none with Exists and DoesNotExist."""
+
+
+class LabelSelector(ApiModel):
+    """A set of objects by their labels."""
+
+    match_labels: StringMap | None = None
+    """Labels that they must have."""
+    match_expressions: Annotated[
+        tuple[LabelSelectorRequirement, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)
+    ] = ()
+    """Comparisons that must all hold."""
+
+
+class PodAffinityTerm(ApiModel):
+    """Pods of this namespace near which, or far from which, the pods run."""
+
+    label_selector: LabelSelector
+    """Those pods."""
+    topology_key: LabelKey
+    """Label whose nodes of one value are near each other, such as `kubernetes.io/hostname`."""
+
+
+class WeightedPodAffinityTerm(ApiModel):
+    """Pods near which, or far from which, the pods should run."""
+
+    weight: Weight
+    """How much a match counts."""
+    pod_affinity_term: PodAffinityTerm
+    """Those pods."""
+
+
+class PodAffinity(ApiModel):
+    """Which pods the pods may or should be near to or far from, as in a Pod."""
+
+    required_during_scheduling_ignored_during_execution: Annotated[
+        tuple[PodAffinityTerm, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)
+    ] = ()
+    """What must hold."""
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        tuple[WeightedPodAffinityTerm, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)
+    ] = ()
+    """What should hold."""
+
+
+class Affinity(ApiModel):
+    """Where the pods run, as in a Pod."""
+
+    node_affinity: NodeAffinity | None = None
+    """By nodes."""
+    pod_affinity: PodAffinity | None = None
+    """Near pods."""
+    pod_anti_affinity: PodAffinity | None = None
+    """Far from pods."""
+
+
 class ResourceRequirements(ApiModel):
     """Compute resources, as in a container."""
 
@@ -164,6 +304,8 @@ class PodTemplate(ApiModel):
     """Labels that the node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16, json_schema_extra=LIST_ATOMIC)] = ()
     """Taints that the pods tolerate."""
+    affinity: Affinity | None = None
+    """Nodes and other pods that the pods keep near to or away from."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     """PriorityClass of the pods."""
     runtime_class_name: Annotated[str, Field(max_length=253)] | None = None

@@ -33,6 +33,8 @@ AGENT_FIELD_MANAGER: Final = "modelyard-agent"
 
 STORE_SECRET: Final = "modelyard-store"  # noqa: S105 - the name of the Secret, not its content
 STEP_SERVICE_ACCOUNT: Final = "modelyard-step"
+STEP_ACCESS_PREFIX: Final = "modelyard-step-"
+"""What the name of a Secret, ConfigMap or ServiceAccount begins with that a step may name (docs/adr/0005)."""
 SERVER_SERVICE_ACCOUNT: Final = "modelyard-server"
 VERSIONS_CONFIG_MAP: Final = "modelyard-versions"
 

@@ -17,6 +17,7 @@ from modelyard.api.v1alpha1.common import (
     Message,
     PrinterColumn,
     ResourceName,
+    StoreUri,
     Time,
     list_map,
 )
@@ -83,6 +84,25 @@ class ObservedResult(ApiModel):
     """The result, as JSON."""
 
 
+class OutputState(StrEnum):
+    """Whether an output of an earlier run is still there."""
+
+    PRESENT = "Present"
+    MISSING = "Missing"
+    UNREACHABLE = "Unreachable"
+
+
+class ObservedOutput(ApiModel):
+    """An output that a step may take over, as it is now."""
+
+    uri: StoreUri
+    """Where its manifest is."""
+    state: OutputState
+    """Whether its manifest and all its files are there."""
+    message: Message = ""
+    """What is missing."""
+
+
 class ArtifactState(StrEnum):
     """State of a version's bytes."""
 
@@ -114,6 +134,8 @@ class ObservationSpec(ApiModel):
     """Inputs of a TrainingRun or of a Pipeline's template."""
     results: Annotated[tuple[ObservedResult, ...], Field(max_length=17, json_schema_extra=LIST_ATOMIC)] = ()
     """Results of running steps that were found in the store."""
+    outputs: Annotated[tuple[ObservedOutput, ...], Field(max_length=8, json_schema_extra=list_map("uri"))] = ()
+    """Outputs that the next step of a TrainingRun may take over."""
     artifact: ObservedArtifact | None = None
     """Bytes of a ModelVersion."""
 

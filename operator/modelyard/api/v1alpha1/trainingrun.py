@@ -20,6 +20,7 @@ from modelyard.api.v1alpha1.common import (
     ItemName,
     Message,
     Metrics,
+    NamedDecimal,
     Person,
     PodTemplate,
     PrinterColumn,
@@ -32,10 +33,14 @@ from modelyard.api.v1alpha1.common import (
     Time,
     list_map,
 )
-from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_RUN_NAME, MAX_STEP_NAME
+from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_RUN_NAME, MAX_STEP_NAME, STEP_ACCESS_PREFIX
 
 StepName = Annotated[str, Field(min_length=1, max_length=MAX_STEP_NAME, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+
+StepAccessName = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=rf"^{STEP_ACCESS_PREFIX}[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
 
 
 class ConditionType(StrEnum):
@@ -75,6 +80,13 @@ class Reason(StrEnum):
     JOB_DELETED = "JobDeleted"
     CONFLICT = "Conflict"
     CHAMPION_MOVED = "ChampionMoved"
+
+
+class CachePolicy(StrEnum):
+    """Whether a step may take over what an earlier run made."""
+
+    AUTO = "Auto"
+    NEVER = "Never"
 
 
 class Component(StrEnum):
@@ -138,9 +150,36 @@ class EnvironmentVariable(ApiModel):
     )
 
 
+class StepAccessReference(ApiModel):
+    """A Secret or ConfigMap of this namespace that is meant for steps."""
+
+    name: StepAccessName
+    """Its name; must begin with `modelyard-step-`."""
+
+
+class EnvironmentSource(ApiModel):
+    """Where further environment variables of the user's container come from, as in a container."""
+
+    prefix: Annotated[str, Field(max_length=128, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """What is put before the name of each variable."""
+    secret_ref: StepAccessReference | None = None
+    """All keys of a Secret; exactly one of `secretRef` and `configMapRef`."""
+    config_map_ref: StepAccessReference | None = None
+    """All keys of a ConfigMap; exactly one of `secretRef` and `configMapRef`."""
+
+    rules = (
+        Rule(
+            rule="has(self.secretRef) != has(self.configMapRef)",
+            message="must set exactly one of `secretRef` and `configMapRef`",
+        ),
+    )
+
+
 class StepPodTemplate(PodTemplate):
     """What may be said about a step's pods."""
 
+    service_account_name: StepAccessName | None = None
+    """ServiceAccount of the pods, for image pull secrets and a cloud's workload identity; must begin with `modelyard-step-`. Its token is never mounted. Absent = `modelyard-step`."""
     shared_memory: Quantity | None = None
     """Size of `/dev/shm`; absent = the container runtime's default."""
     workspace: Quantity | None = None
@@ -168,6 +207,8 @@ class Step(ApiModel):
     """Arguments, as in a container."""
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64, json_schema_extra=list_map())] = ()
     """Environment variables, as in a container."""
+    env_from: Annotated[tuple[EnvironmentSource, ...], Field(max_length=8, json_schema_extra=LIST_ATOMIC)] = ()
+    """Secrets and ConfigMaps whose keys become environment variables, as in a container; `env` wins. Their content is not known to Modelyard, so the step always runs."""
     working_dir: Annotated[str, Field(max_length=1024, pattern=r"^/")] | None = None
     """Working directory, as in a container."""
     inputs: Annotated[tuple[ItemName, ...], Field(max_length=16, json_schema_extra=LIST_SET)] = ()
@@ -176,6 +217,8 @@ class Step(ApiModel):
     """Folders that the step writes and Modelyard keeps; `model` is the one that is published as a version."""
     resources: ResourceRequirements = ResourceRequirements()
     """Resources of the user's container."""
+    cache: CachePolicy = CachePolicy.AUTO
+    """Auto = the outputs of an earlier run of the same model are taken over when all that decides them is the same; Never = the step always runs."""
     backoff_limit: Annotated[int, Field(ge=0, le=20, json_schema_extra={"format": "int32"})] = 2
     """How often a failed attempt is tried again; lost nodes and preemption do not count."""
     active_deadline_seconds: Seconds | None = None
@@ -373,6 +416,11 @@ class StepState(StrEnum):
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    CACHED = "Cached"
+
+
+DONE = frozenset({StepState.SUCCEEDED, StepState.CACHED})
+"""States of a step that need not run any more."""
 
 
 class Output(ApiModel):
@@ -386,6 +434,21 @@ class Output(ApiModel):
     """Digest of the manifest."""
     bytes: Count64
     """Size of all its files."""
+
+
+class CacheCandidate(ApiModel):
+    """What an earlier run made of a step of the same identity."""
+
+    training_run: ResourceName
+    """The run that ran the step."""
+    time: Time
+    """Since when the agent is asked whether the outputs are still in the store."""
+    image: ImageName | None = None
+    """Image that ran."""
+    outputs: Annotated[tuple[Output, ...], Field(max_length=8, json_schema_extra=list_map())] = ()
+    """What the step published."""
+    metrics: Metrics = ()
+    """Metrics that it reported."""
 
 
 class StepStatus(ApiModel):
@@ -411,6 +474,12 @@ class StepStatus(ApiModel):
     """Why the newest attempt failed or does not get on, for programs."""
     message: Message | None = None
     """What a person needs to know, such as the last lines of a failed attempt."""
+    identity: Digest | None = None
+    """Digest of all that decides the step's result; steps of the same identity need not run twice."""
+    candidate: CacheCandidate | None = None
+    """What may be taken over, while the agent is asked whether it is still there."""
+    taken_from: ResourceName | None = None
+    """The run that ran the step, when it is Cached."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=8, json_schema_extra=list_map())] = ()
     """What the step published."""
 
@@ -432,6 +501,13 @@ class ResolvedInput(ApiModel):
     """Number of rows, where the files or the table tell it."""
 
 
+class StepMetric(NamedDecimal):
+    """A metric, and the step that reported it last."""
+
+    step: StepName | None = None
+    """Name of the step."""
+
+
 class TrainingRunStatus(ApiModel):
     """What was observed of the run."""
 
@@ -451,10 +527,10 @@ class TrainingRunStatus(ApiModel):
     """The step that runs or ran last, for display."""
     steps: Annotated[tuple[StepStatus, ...], Field(max_length=17, json_schema_extra=list_map())] = ()
     """Where each step stands."""
-    metrics: Metrics = ()
+    metrics: Annotated[tuple[StepMetric, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
     """Metrics of the result."""
     model_version_name: ResourceName | None = None
-    """The ModelVersion that the run makes; reserved before it is made."""
+    """The ModelVersion that the run makes, reserved before it is made; or the one that it would have made anew."""
     conditions: Conditions = ()
     """Ready, Admitted, InputsResolved, Succeeded."""
 

@@ -58,18 +58,32 @@ _POD_REASONS: Final = {
     "Terminated": NODE_LOST,
     "Shutdown": NODE_LOST,
 }
-_SIGNALS: Final = {
+_EXITS: Final = {
+    126: "the command cannot be executed",
+    127: "the command was not found",
+    129: "SIGHUP",
     130: "SIGINT",
+    131: "SIGQUIT",
     132: "SIGILL",
+    133: "SIGTRAP",
     134: "SIGABRT",
     135: "SIGBUS",
-    137: "SIGKILL",
+    136: "SIGFPE",
+    137: "SIGKILL, which a lack of memory causes too",
     139: "SIGSEGV",
+    141: "SIGPIPE",
     143: "SIGTERM",
+    152: "SIGXCPU",
+    153: "SIGXFSZ",
 }
+"""What exit codes mean by the conventions of shells."""
 _REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
+_ESCAPES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and cursor
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # titles, links and other strings
+    r"|\x1b[ -/]*[0-~]"  # character sets and the rest
+)
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffd]")
 
 
 @dataclass(frozen=True)
@@ -207,9 +221,9 @@ def _out_of_memory(pod: Object, name: str) -> str:
 
 
 def _exit(name: str, code: int, message: str) -> str:
-    signal = f" ({_SIGNALS[code]})" if code in _SIGNALS else ""
+    meaning = f" ({_EXITS[code]})" if code in _EXITS else ""
     lines = last_lines(message)
-    return f"container '{name}' exited with code {code}{signal}" + (f"; last lines:\n{lines}" if lines else "")
+    return f"container '{name}' exited with code {code}{meaning}" + (f"; last lines:\n{lines}" if lines else "")
 
 
 def _waiting_problem(pod: Object, container: Object) -> Problem | None:

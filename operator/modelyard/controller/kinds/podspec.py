@@ -103,6 +103,7 @@ def restricted_pod(
         more: further fields of the pod's spec, such as `restartPolicy`.
     """
     tolerations = [t.model_dump(by_alias=True, exclude_none=True, mode="json") for t in template.tolerations]
+    affinity = template.affinity
     metadata = {
         "labels": {**(template.labels or {}), **labels},
         "annotations": {**(template.annotations or {}), **(annotations or {})} or None,
@@ -121,6 +122,7 @@ def restricted_pod(
         },
         "nodeSelector": dict(template.node_selector) if template.node_selector else None,
         "tolerations": tolerations or None,
+        "affinity": affinity.model_dump(by_alias=True, exclude_defaults=True, mode="json") if affinity else None,
         "priorityClassName": template.priority_class_name,
         "runtimeClassName": template.runtime_class_name,
         "initContainers": list(init_containers) or None,

@@ -62,7 +62,7 @@ def build_job(
     pod = restricted_pod(
         template=template,
         labels=labels,
-        service_account=STEP_SERVICE_ACCOUNT,
+        service_account=template.service_account_name or STEP_SERVICE_ACCOUNT,
         init_containers=init_containers,
         containers=[container],
         volumes=_volumes(template),

@@ -1,5 +1,7 @@
 """Objects of the tests."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,13 +12,15 @@ from modelyard.controller.engine.conditions import Condition, merge_conditions
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.stepjob import Images
-from modelyard.controller.kinds.trainingrun.observed import Observed
+from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide
+from modelyard.controller.kinds.trainingrun.observed import Earlier, EarlierStep, Observed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 EVALUATION = {"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize"}
 PREPARE = {"name": "prepare", "uses": "tabular/prepare@v1", "inputs": ["flights"], "outputs": ["features"]}
 TRAIN = {"name": "train", "image": "example.com/train:1", "inputs": ["features"], "outputs": ["model"]}
+PINNED = {**TRAIN, "image": f"example.com/train@sha256:{'9' * 64}"}
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -56,11 +60,24 @@ def observe(manifest: Manifest, *, seconds: float = 0.0, **more: Any) -> Observe
     )
 
 
-def observation(*inputs: dict[str, Any]) -> Observation:
+def observation(*inputs: dict[str, Any], outputs: Sequence[dict[str, Any]] = ()) -> Observation:
     subject = {"kind": "TrainingRun", "name": "nightly", "uid": "run-uid"}
-    body = {"subject": subject, "observedTime": "2026-01-01T00:00:00Z", "inputs": list(inputs)}
+    body = {
+        "subject": subject,
+        "observedTime": "2026-01-01T00:00:00Z",
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+    }
     metadata = {"name": "trainingrun-nightly", "namespace": "air", "uid": "observation-uid"}
     return Observation.model_validate({"metadata": metadata, "spec": body})
+
+
+def decided(observed: Observed, *earlier: EarlierStep) -> RunPlan:
+    """The plan, with these steps of other runs under whatever identity is asked for."""
+    plan = decide(observed)
+    if plan.needs_earlier is None:
+        return plan
+    return decide(replace(observed, earlier=Earlier(plan.needs_earlier, earlier)))
 
 
 def sha(letter: str) -> str:

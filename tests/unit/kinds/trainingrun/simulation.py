@@ -36,6 +36,7 @@ from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, lines_o
 from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
 from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import is_finished
+from modelyard.controller.kinds.trainingrun.earlier import IDENTITY_INDEX, identities_of
 from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, TrainingRuns
 from tests.unit.kinds.trainingrun.builders import typed
 
@@ -188,13 +189,15 @@ class Cluster:
         self.created: list[str] = []
         self.version_makers: list[str] = []
         self.log = "no rows\n"
+        self.lost: set[str] = set()
+        """URIs of outputs that are no longer in the store."""
         self.restart()
 
     def restart(self) -> None:
         """Start a new operator process, whose caches are filled at once."""
         owners = {OWNER_INDEX: owners_of}
         self.stores = {
-            RUNS.kind: Store(RUNS),
+            RUNS.kind: Store(RUNS, indices={IDENTITY_INDEX: identities_of}),
             JOBS.kind: Store(JOBS, indices=owners),
             PODS.kind: Store(PODS, indices=owners),
             VERSIONS.kind: Store(VERSIONS, indices={LINE_INDEX: lines_of}),
@@ -210,6 +213,7 @@ class Cluster:
         )
         self.operator = TrainingRuns(
             client=client,
+            runs=self.stores[RUNS.kind],
             jobs=self.stores[JOBS.kind],
             pods=self.stores[PODS.kind],
             versions=self.stores[VERSIONS.kind],
@@ -300,13 +304,21 @@ class Cluster:
                 for s in running
                 if (annotation := self._stored_result(s["jobName"]))
             ]
+            seen = {"inputs": inputs, "results": results, "outputs": self._candidates(run)}
             subject = {"kind": "TrainingRun", "name": name_of(run), "uid": run["metadata"]["uid"]}
-            spec = {"subject": subject, "observedTime": timestamp(self.now), "inputs": inputs, "results": results}
             name = observation_name("TrainingRun", name_of(run))
             known = self.api.objects.get((OBSERVATIONS.kind, name))
-            if known is None or known["spec"]["inputs"] != inputs or known["spec"]["results"] != results:
+            if known is None or any(known["spec"][part] != value for part, value in seen.items()):
                 metadata = {"name": name, "namespace": NAMESPACE}
+                spec = {"subject": subject, "observedTime": timestamp(self.now), **seen}
                 self.api.put({"apiVersion": API_VERSION, "kind": "Observation", "metadata": metadata, "spec": spec})
+
+    def _candidates(self, run: Manifest) -> list[dict[str, Any]]:
+        """What the agent sees of the outputs that the run may take over."""
+        steps = run.get("status", {}).get("steps", ())
+        uris = {output["uri"] for step in steps for output in step.get("candidate", {}).get("outputs", ())}
+        states = {True: "Missing", False: "Present"}
+        return [{"uri": uri, "state": states[uri in self.lost], "message": "as it says"} for uri in sorted(uris)]
 
     def _stored_result(self, job: str) -> str | None:
         live = self.api.objects.get((JOBS.kind, job))
@@ -337,8 +349,8 @@ class Cluster:
         self.api.put({**job, "status": status})
 
     def _image_id(self, job: Manifest) -> str:
-        image = job["spec"]["template"]["spec"]["initContainers"][-1]["image"]
-        return f"{image.rpartition(':')[0]}@{digest(image)}"
+        image: str = job["spec"]["template"]["spec"]["initContainers"][-1]["image"]
+        return image if "@" in image else f"{image.rpartition(':')[0]}@{digest(image)}"
 
     def _add_pod(self, job: Manifest, status: dict[str, Any]) -> None:
         template = job["spec"]["template"]
@@ -395,6 +407,9 @@ class Cluster:
             run = manifest["metadata"]["labels"]["modelyard.dev/training-run"]
             others = [j for j in self.active_jobs() if j["metadata"]["labels"]["modelyard.dev/training-run"] == run]
             assert not others, f"{name} was started while {name_of(others[0])} runs"
+            step = manifest["metadata"]["labels"][LABEL_STEP]
+            known = next(s for s in self.run(run)["status"]["steps"] if s["name"] == step)
+            assert known["state"] != "Cached", f"{name} was started although its step is done"
         if manifest["kind"] == "ModelVersion":
             self._check_version(
                 ModelVersion.model_validate({**manifest, "metadata": manifest["metadata"] | {"uid": "new"}})
@@ -405,7 +420,8 @@ class Cluster:
         maker = new.spec.lineage.training_run.uid
         assert maker not in self.version_makers, "a second version of one run"
         self.version_makers.append(maker)
-        versions = [ModelVersion.model_validate(m) for m in self.of_kind(VERSIONS.kind)]
+        stored = [ModelVersion.model_validate(m) for m in self.of_kind(VERSIONS.kind)]
+        versions = [version for version in stored if version.spec.model == new.spec.model]
         assert new.spec.version not in {v.spec.version for v in versions}
         if new.spec.evaluation and new.spec.evaluation.verdict != "ChampionMoved":
             best = champion(versions, new.spec.model)

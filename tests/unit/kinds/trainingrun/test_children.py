@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from modelyard.api.v1alpha1.modelversion import ModelVersion
+from modelyard.api.v1alpha1.names import STORE_SECRET
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds.trainingrun.children import (
     build_counter,
@@ -29,6 +30,10 @@ TRAIN: dict[str, Any] = {
     "command": ["python", "train.py"],
     "args": ["--fast"],
     "workingDir": "/src",
+    "envFrom": [
+        {"secretRef": {"name": "modelyard-step-tracker"}},
+        {"prefix": "DB_", "configMapRef": {"name": "modelyard-step-database"}},
+    ],
     "env": [{"name": "HOME", "value": "/src"}, {"name": "LEVEL", "value": "$(HOME)"}],
     "inputs": ["features", "champion"],
     "outputs": ["model"],
@@ -37,8 +42,27 @@ TRAIN: dict[str, Any] = {
     "podTemplate": {
         "nodeSelector": {"accelerator": "h100"},
         "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+                }
+            },
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 50,
+                        "podAffinityTerm": {
+                            "labelSelector": {"matchLabels": {"team": "air"}},
+                            "topologyKey": "kubernetes.io/hostname",
+                        },
+                    }
+                ]
+            },
+        },
         "priorityClassName": "batch",
         "runtimeClassName": "gvisor",
+        "serviceAccountName": "modelyard-step-warehouse",
         "labels": {"team": "air"},
         "annotations": {"example.com/note": "x"},
         "sharedMemory": "1Gi",
@@ -128,7 +152,8 @@ def test_pods_are_restricted_and_hold_no_credentials_for_user_code() -> None:
             security = container["securityContext"]
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
-            assert ("envFrom" in container) == (container["name"] != "run")
+            opens_store = {"secretRef": {"name": STORE_SECRET}} in container.get("envFrom", ())
+            assert opens_store == (container["name"] != "run")
 
 
 def test_parameters_survive_the_expansion_of_variables() -> None:

@@ -4,13 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.api.v1alpha1.trainingrun import StepStatus
 from modelyard.controller.kinds.owned import owners_of
 from modelyard.controller.kinds.trainingrun.decide import decide, refuse
 from modelyard.controller.kinds.trainingrun.observe import maker_of, runs_of
+from modelyard.controller.kinds.trainingrun.observed import EarlierStep
 from tests.unit.kinds.trainingrun.builders import (
     PREPARE,
     TRAIN,
     condition,
+    decided,
+    observation,
     observe,
     recorded,
     run_manifest,
@@ -18,8 +22,10 @@ from tests.unit.kinds.trainingrun.builders import (
 )
 
 INPUT = {"name": "flights", "uri": "s3://air/flights/", "digest": sha("a"), "bytes": 1}
-OUTPUT = {"name": "features", "uri": "s3://air/f", "digest": sha("b"), "bytes": 1}
+OUTPUT = {"name": "features", "uri": f"s3://air/blobs/sha256/{'b' * 64}", "digest": sha("b"), "bytes": 1}
 STARTED = "2026-01-01T00:00:00Z"
+LONGEST_CHAIN = 6
+"""Passes in which one step after the other may be taken over, each after it was looked up."""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +112,7 @@ def test_an_ended_run_keeps_what_it_recorded() -> None:
 STEP: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "name": st.sampled_from(["prepare", "train", "register", "gone"]),
-        "state": st.sampled_from(["Waiting", "Running", "Failed", "Succeeded"]),
+        "state": st.sampled_from(["Waiting", "Running", "Failed", "Succeeded", "Cached"]),
     },
     optional={
         "attempt": st.integers(0, 5),
@@ -116,6 +122,8 @@ STEP: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "completionTime": st.just(STARTED),
         "reason": st.sampled_from(["StepFailed", "InvalidModel", "StoreUnreachable"]),
         "message": st.text(max_size=1024),
+        "identity": st.just(sha("c")),
+        "candidate": st.just({"trainingRun": "earlier", "time": STARTED, "outputs": [OUTPUT]}),
     },
 )
 STEPS = st.lists(STEP, max_size=4, unique_by=lambda step: str(step["name"]))
@@ -135,14 +143,36 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {}, "status": {"conditions": conditions, "startTime": STARTED}}
 
 
-@given(STATUS, st.lists(jobs(), max_size=5), st.integers(-10, 10_000), st.booleans())
-def test_decide_is_total_and_settles(status: dict[str, Any], found: list[Any], seconds: int, suspend: bool) -> None:
-    """Whatever status and Jobs say, there is a plan, and the same facts again lead to no other status."""
-    first = decide(observe(run_manifest(status, suspend=suspend), seconds=seconds, jobs=tuple(found)))
-    after = run_manifest(recorded(first), suspend=suspend)
-    second = decide(observe(after, seconds=seconds, jobs=tuple(found)))
-    assert second.status == first.status
-    assert not second.events
+EARLIER = st.builds(
+    EarlierStep,
+    run=st.just("earlier"),
+    status=STEP.map(lambda step: StepStatus.model_validate({**step, "state": "Succeeded"})),
+    version_name=st.sampled_from([None, "flight-delay-v1"]),
+)
+SEEN = st.sampled_from([None, "Present", "Missing", "Unreachable"])
+
+
+FACTS = st.fixed_dictionaries(
+    {
+        "seconds": st.integers(-10, 10_000),
+        "jobs": st.lists(jobs(), max_size=5).map(tuple),
+        "observation": SEEN.map(
+            lambda state: observation(outputs=[{"uri": OUTPUT["uri"], "state": state}] if state else [])
+        ),
+    }
+)
+
+
+@given(STATUS, FACTS, st.booleans(), st.lists(EARLIER, max_size=2))
+def test_decide_is_total_and_settles(
+    status: dict[str, Any], facts: dict[str, Any], suspend: bool, earlier: list[EarlierStep]
+) -> None:
+    """Whatever status, Jobs, agents and other runs say, there is a plan, and the same facts again change nothing."""
+    plans = [decided(observe(run_manifest(status, suspend=suspend), **facts), *earlier)]
+    for _ in range(LONGEST_CHAIN):
+        plans.append(decided(observe(run_manifest(recorded(plans[-1]), suspend=suspend), **facts), *earlier))
+    assert plans[-1].status == plans[-2].status
+    assert not plans[-1].events
 
 
 def test_children_name_their_run() -> None:

@@ -106,7 +106,7 @@ def test_metrics_keep_the_newest_value_of_each_name() -> None:
     cluster = Cluster()
     cluster.add_run("one", spec())
     cluster.settle()
-    assert cluster.run("one")["status"]["metrics"] == [{"name": "loss", "value": "5"}]
+    assert cluster.run("one")["status"]["metrics"] == [{"name": "loss", "value": "5", "step": "train"}]
 
 
 def test_lineage_names_images_and_inputs() -> None:

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -8,7 +9,7 @@ from typing_extensions import override
 
 from modelyard.controller.engine.manifests import name_of
 from modelyard.controller.kinds.trainingrun.decide import is_finished
-from tests.unit.kinds.trainingrun.builders import spec, typed
+from tests.unit.kinds.trainingrun.builders import PINNED, PREPARE, TRAIN, spec, typed
 from tests.unit.kinds.trainingrun.simulation import RUNS, VERSIONS, Cluster
 
 NAMES = ("one", "two")
@@ -17,7 +18,7 @@ OUTCOMES = (*["succeed"] * 8, "lose", "exit", "oom", "StoreUnreachable", "Output
 
 
 class RunsUnderFire(RuleBasedStateMachine):
-    """Two runs of one model while writes are lost, the operator crashes, and caches lag."""
+    """Two runs of one model while writes are lost, the operator crashes, caches lag, and outputs are lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,10 +26,13 @@ class RunsUnderFire(RuleBasedStateMachine):
         self.inputs: dict[str, object] = {}
         self.ended: dict[str, object] = {}
 
-    @initialize(evaluated=st.booleans())
-    def start(self, *, evaluated: bool) -> None:
-        for name in NAMES:
-            self.cluster.add_run(name, spec() if evaluated else spec(evaluation=None))
+    @initialize(
+        evaluated=st.booleans(), train=st.sampled_from([TRAIN, PINNED]), seeds=st.sampled_from([(0, 0), (0, 1)])
+    )
+    def start(self, *, evaluated: bool, train: dict[str, Any], seeds: tuple[int, int]) -> None:
+        judged = {} if evaluated else {"evaluation": None}
+        for name, seed in zip(NAMES, seeds, strict=True):
+            self.cluster.add_run(name, spec(steps=[PREPARE, train], seed=seed, **judged))
         self.cluster.sync()
 
     @rule(names=st.sampled_from([("one",), ("two",), ("one", "two"), ("two", "one")]), faults=FAULTS)
@@ -68,6 +72,24 @@ class RunsUnderFire(RuleBasedStateMachine):
     def restart(self) -> None:
         self.cluster.restart()
 
+    @rule(step=st.sampled_from(["prepare", "train"]), name=st.sampled_from(NAMES), is_lost=st.booleans())
+    def lose(self, step: str, name: str, *, is_lost: bool) -> None:
+        """Let the store lose what a step made, or have it again."""
+        steps = self.cluster.run(name).get("status", {}).get("steps", ())
+        uris = {output["uri"] for s in steps if s["name"] == step for output in s.get("outputs", ())}
+        self.cluster.lost = self.cluster.lost | uris if is_lost else self.cluster.lost - uris
+
+    @invariant()
+    def what_is_taken_over_was_made(self) -> None:
+        """A Cached step has the outputs that another run published under the same identity."""
+        runs = self.cluster.runs()
+        steps = [(name_of(run), step) for run in runs for step in run.get("status", {}).get("steps", ())]
+        made = [(n, s["name"], s.get("identity"), s.get("outputs")) for n, s in steps if s["state"] == "Succeeded"]
+        for name, step in steps:
+            if step["state"] == "Cached":
+                assert step["takenFrom"] != name
+                assert (step["takenFrom"], step["name"], step["identity"], step.get("outputs")) in made
+
     @invariant()
     def recorded_facts_stay(self) -> None:
         for run in self.cluster.runs():
@@ -88,7 +110,8 @@ class RunsUnderFire(RuleBasedStateMachine):
         versions = self.cluster.of_kind(VERSIONS.kind)
         makers = {version["spec"]["lineage"]["trainingRun"]["name"] for version in versions}
         succeeded = {n for n in NAMES if self.cluster.condition(n, "Succeeded")["status"] == "True"}
-        assert makers == succeeded
+        same = {n for n in succeeded if self.cluster.run(n)["status"]["steps"][-1]["state"] == "Cached"}
+        assert makers == succeeded - same
         for name in succeeded:
             status = self.cluster.run(name)["status"]
             assert status["modelVersionName"] in {name_of(version) for version in versions}

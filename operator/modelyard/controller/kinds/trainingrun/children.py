@@ -1,6 +1,7 @@
 """What a run makes: the Jobs of its steps, the version counter and the ModelVersion (docs/contracts.md). Pure."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -70,6 +71,7 @@ from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
 
 RECORD_VARIABLE: Final = "MODELYARD_RECORD"
+SOURCES_VARIABLE: Final = "MODELYARD_SOURCES"
 
 _COMPONENTS: Final = {Component.TABULAR_PREPARE: "prepare", Component.TABULAR_TRAIN: "train"}
 _REGISTER_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
@@ -86,7 +88,7 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
         deadline=step.active_deadline_seconds,
         template=step.pod_template,
         init_containers=[
-            build_fetch(images, _sources(observed, step), step.outputs, _parameters(run, step.name)),
+            build_fetch(images, sources(observed, step), step.outputs, _parameters(run, step.name)),
             _run_container(images, run, step),
         ],
         container=build_publish(images, identity(run.metadata.uid, step.name, attempt), step.outputs),
@@ -97,11 +99,11 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
     """Return the Job of the step that validates, judges and records the model under a version number."""
     run, images, outputs = observed.run, observed.images, outputs_of(observed)
     evaluation = run.spec.evaluation
-    sources = [_output_source(outputs[MODEL_OUTPUT])]
+    read = [_output_source(outputs[MODEL_OUTPUT])]
     if evaluation:
         dataset = outputs[evaluation.dataset.partition("/")[0]]
-        sources.append({**_output_source(dataset), "name": "dataset"})
-        sources.extend(_champion_sources(observed))
+        read.append({**_output_source(dataset), "name": "dataset"})
+        read.extend(_champion_sources(observed))
     maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
     variables = {
         **identity(run.metadata.uid, REGISTER_STEP, attempt),
@@ -125,7 +127,7 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         attempt=attempt,
         deadline=None,
         template=StepPodTemplate(),
-        init_containers=[build_fetch(images, sources, (), _parameters(run, REGISTER_STEP))],
+        init_containers=[build_fetch(images, read, (), _parameters(run, REGISTER_STEP))],
         container={**register, "envFrom": store_access()},
     )
 
@@ -156,13 +158,23 @@ def build_counter(namespace: str, counter: Manifest | None, entries: Mapping[str
 
 def read_record(register_job: Manifest) -> ModelVersionSpec | None:
     """Return the record that a register Job was made with, or None when it cannot be read."""
-    containers = register_job["spec"].get("template", {}).get("spec", {}).get("containers", ())
-    variables = (variable for container in containers for variable in container.get("env", ()))
-    text = next((v.get("value", "") for v in variables if v["name"] == RECORD_VARIABLE), "")
     try:
-        return ModelVersionSpec.model_validate_json(text.replace("$$", "$"))
+        return ModelVersionSpec.model_validate_json(_variable(register_job, REGISTER_STEP, RECORD_VARIABLE))
     except ValueError:
         return None
+
+
+def job_sources(job: Manifest) -> tuple[dict[str, str], ...] | None:
+    """Return what a step's Job was made to read, or None when it does not say so."""
+    try:
+        return tuple(json.loads(_variable(job, "fetch", SOURCES_VARIABLE)))
+    except ValueError:
+        return None
+
+
+def job_image(job: Manifest) -> str | None:
+    """Return the image of a step's own work as its Job names it."""
+    return next((str(c["image"]) for c in _containers(job) if c["name"] == "run"), None)
 
 
 def build_model_version(
@@ -195,6 +207,32 @@ def build_model_version(
         },
         "spec": dump(spec),
     }
+
+
+def sources(observed: Observed, step: Step) -> list[dict[str, str]]:
+    """Return what a step reads: inputs, outputs of earlier steps, the champion."""
+    inputs = {known.name: _input_source(observed.run, known) for known in observed.run.status.inputs}
+    outputs = {name: _output_source(output) for name, output in outputs_of(observed).items()}
+    available = {**inputs, **outputs}
+    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
+    return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
+
+
+def lineage_of(observed: Observed) -> Lineage:
+    """Return what the run's model was made from."""
+    run, best = observed.run, observed.champion
+    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
+    return Lineage(
+        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
+        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
+        inputs=tuple(
+            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
+            for item in run.status.inputs
+        ),
+        parameters_digest="sha256:" + hashlib.sha256(compact_json(parameters).encode()).hexdigest(),
+        seed=run.spec.seed,
+        previous_version=best.spec.version if best else None,
+    )
 
 
 def outputs_of(observed: Observed) -> dict[str, Output]:
@@ -282,6 +320,8 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
         container["args"] = list(step.args)
     if step.working_dir:
         container["workingDir"] = step.working_dir
+    if step.env_from:
+        container["envFrom"] = [s.model_dump(by_alias=True, exclude_defaults=True, mode="json") for s in step.env_from]
     return container
 
 
@@ -298,14 +338,6 @@ def _parameters(run: TrainingRun, step: str) -> dict[str, str]:
     parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
     document = {"parameters": parameters, "seed": run.spec.seed, "model": run.spec.model, "step": step}
     return {"MODELYARD_PARAMETERS": compact_json(document)}
-
-
-def _sources(observed: Observed, step: Step) -> list[dict[str, str]]:
-    inputs = {known.name: _input_source(observed.run, known) for known in observed.run.status.inputs}
-    outputs = {name: _output_source(output) for name, output in outputs_of(observed).items()}
-    available = {**inputs, **outputs}
-    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
-    return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
 
 
 def _input_source(run: TrainingRun, known: ResolvedInput) -> dict[str, str]:
@@ -335,24 +367,23 @@ def _evaluation(observed: Observed) -> dict[str, Any]:
 
 
 def _record(observed: Observed, version: int, model: Output) -> dict[str, Any]:
-    run, best = observed.run, observed.champion
-    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
-    lineage = Lineage(
-        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
-        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
-        inputs=tuple(
-            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
-            for item in run.status.inputs
-        ),
-        parameters_digest="sha256:" + hashlib.sha256(compact_json(parameters).encode()).hexdigest(),
-        seed=run.spec.seed,
-        previous_version=best.spec.version if best else None,
-    )
+    run = observed.run
     spec = ModelVersionSpec(
         model=run.spec.model,
         version=version,
         artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
-        lineage=lineage,
+        lineage=lineage_of(observed),
         card=Card(requested_by=run.spec.requested_by),
     )
     return dump(spec)
+
+
+def _variable(job: Manifest, container: str, name: str) -> str:
+    """Return the value of a container's environment variable, empty when there is none."""
+    variables = (v for c in _containers(job) if c["name"] == container for v in c.get("env", ()))
+    return next((str(v.get("value", "")).replace("$$", "$") for v in variables if v["name"] == name), "")
+
+
+def _containers(job: Manifest) -> list[Manifest]:
+    pod = job["spec"].get("template", {}).get("spec", {})
+    return [*pod.get("initContainers", ()), *pod.get("containers", ())]

@@ -17,6 +17,7 @@ from modelyard.controller.engine.manifests import Manifest, Ref
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.attempts import POD_PATIENCE, AttemptState, retry_delay
 from modelyard.controller.kinds.trainingrun import report
+from modelyard.controller.kinds.trainingrun.caching import check_due
 from modelyard.controller.kinds.trainingrun.children import (
     build_counter,
     build_model_version,
@@ -49,6 +50,8 @@ class RunPlan(Plan):
 
     needs_line: bool = False
     """Decide again with `Observed.line`: the next write depends on what no other run may change meanwhile."""
+    needs_earlier: str | None = None
+    """Decide again with the steps of this identity in `Observed.earlier`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def decide(observed: Observed) -> RunPlan:
     if is_finished(observed.run):
         return _rest(observed)
     learnt = progress(observed)
+    if learnt.unanswered:
+        return RunPlan(needs_earlier=learnt.unanswered)
     act = _act(observed, learnt)
     status = learnt.status
     if act.version_name:
@@ -156,7 +161,7 @@ def _act(observed: Observed, learnt: Progress) -> _Act:
     step = learnt.current
     if step.name == REGISTER_STEP:
         return _register(observed, step)
-    if step.state is StepState.RUNNING:
+    if step.state is StepState.RUNNING or step.candidate:
         return _Act()
     return _start(observed, step)
 
@@ -236,7 +241,7 @@ def _due(observed: Observed, learnt: Progress) -> float | None:
     if deadline and learnt.status.start_time:
         left = max(0.0, deadline - elapsed(observed, learnt.status))
     resolving = learnt.unresolved.requeue_after if learnt.unresolved else None
-    return _soonest(left, resolving, _pod_check(observed, learnt.current))
+    return _soonest(left, resolving, check_due(observed, learnt.current), _pod_check(observed, learnt.current))
 
 
 def _pod_check(observed: Observed, step: StepStatus) -> float | None:

@@ -25,6 +25,7 @@ from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, r
 from modelyard.controller.kinds.observations import observation_of
 from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide, is_finished, refuse
+from modelyard.controller.kinds.trainingrun.earlier import earlier_steps
 from modelyard.controller.kinds.trainingrun.observed import ModelLine, Observed
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
@@ -50,6 +51,7 @@ class TrainingRuns:
 
     Attributes:
         client: the API, for what caches could be behind with.
+        runs: TrainingRuns, with the index IDENTITY_INDEX made by `identities_of`.
         jobs: with the index OWNER_INDEX made by `owners_of`.
         pods: with the same index.
         versions: ModelVersions, with the index LINE_INDEX made by `lines_of`.
@@ -60,6 +62,7 @@ class TrainingRuns:
     """
 
     client: KubeClient
+    runs: Store
     jobs: Store
     pods: Store
     versions: Store
@@ -77,8 +80,15 @@ class TrainingRuns:
             first = error.errors()[0]
             return refuse(manifest, f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}")
         observed = await self.observe(manifest, run)
-        plan = decide(observed)
+        plan = self._decide(observed)
         return await self._plan_line(observed) if plan.needs_line else plan
+
+    def _decide(self, observed: Observed) -> RunPlan:
+        """Decide, with the earlier steps of the identity that the next step turns out to have."""
+        plan = decide(observed)
+        if plan.needs_earlier is None:
+            return plan
+        return decide(replace(observed, earlier=earlier_steps(self.runs, observed.run, plan.needs_earlier)))
 
     async def _plan_line(self, observed: Observed) -> Plan:
         """Decide with the model line read live, and write before any other run of the namespace reads it.
@@ -87,7 +97,7 @@ class TrainingRuns:
         in the process is enough; the counter's resourceVersion guards against a predecessor that has not died yet.
         """
         async with self._lines[observed.run.metadata.namespace]:
-            plan = decide(replace(observed, line=await self._read_line(observed.run)))
+            plan = self._decide(replace(observed, line=await self._read_line(observed.run)))
             return RunPlan(requeue_after=await self.execute(observed.manifest, plan))
 
     async def observe(self, manifest: Manifest, run: TrainingRun) -> Observed:

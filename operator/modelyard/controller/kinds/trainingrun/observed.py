@@ -1,15 +1,16 @@
 """All that one decision about a TrainingRun rests on. Pure data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
 from modelyard.api.v1alpha1.champion import champion
+from modelyard.api.v1alpha1.common import Metrics
 from modelyard.api.v1alpha1.modelversion import ModelVersion
 from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP
 from modelyard.api.v1alpha1.observation import Observation
-from modelyard.api.v1alpha1.trainingrun import StepState, StepStatus, TrainingRun
+from modelyard.api.v1alpha1.trainingrun import DONE, StepState, StepStatus, TrainingRun, TrainingRunStatus
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds.attempts import Attempt, attempts_of
 from modelyard.controller.kinds.pods import Problem
@@ -23,6 +24,27 @@ class ModelLine:
     versions: tuple[ModelVersion, ...]
     counter: Manifest | None
     """The ConfigMap of version numbers, None before the first."""
+
+
+@dataclass(frozen=True)
+class EarlierStep:
+    """A step of another run of the model that is done."""
+
+    run: str
+    """Name of that run."""
+    status: StepStatus
+    metrics: Metrics = ()
+    """What the step reported."""
+    version_name: str | None = None
+    """The ModelVersion of that run."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """All steps of one identity that other runs of the model have done; may be behind."""
+
+    identity: str
+    steps: tuple[EarlierStep, ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,8 @@ class Observed:
     """The ModelVersions of the run's model in its namespace; may be behind."""
     line: ModelLine | None = None
     """Set in a pass that asked for it."""
+    earlier: Earlier | None = None
+    """Set in a pass that asked for this identity."""
 
     @cached_property
     def attempts(self) -> dict[str, tuple[Attempt, ...]]:
@@ -80,8 +104,12 @@ class Observed:
         waiting = StepStatus(name=step, state=StepState.WAITING)
         known = next((status for status in self.run.status.steps if status.name == step), waiting)
         wanted = next((asked.outputs for asked in self.run.spec.steps if asked.name == step), ())
-        is_whole = known.state is not StepState.SUCCEEDED or {o.name for o in known.outputs} >= set(wanted)
+        is_whole = known.state not in DONE or {o.name for o in known.outputs} >= set(wanted)
         return known if is_whole else waiting.model_copy(update={"attempt": known.attempt})
+
+    def with_status(self, status: TrainingRunStatus) -> "Observed":
+        """Return what was read, as if status had said this already."""
+        return replace(self, run=self.run.model_copy(update={"status": status}))
 
     def seconds_since(self, time: str) -> float:
         """Return the seconds that went by since a time of status."""

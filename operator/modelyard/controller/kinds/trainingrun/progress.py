@@ -7,22 +7,33 @@ between any two writes never leaves a Job that status contradicts.
 from dataclasses import dataclass
 from typing import Final
 
-from modelyard.api.v1alpha1.common import NamedDecimal
-from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
+from modelyard.api.v1alpha1.modelversion import ModelVersion, ModelVersionSpec
 from modelyard.api.v1alpha1.names import CHAMPION_INPUT, REGISTER_STEP
-from modelyard.api.v1alpha1.trainingrun import Reason, StepState, StepStatus, TrainingRunSpec, TrainingRunStatus
+from modelyard.api.v1alpha1.trainingrun import (
+    DONE,
+    Reason,
+    StepMetric,
+    StepState,
+    StepStatus,
+    TrainingRunSpec,
+    TrainingRunStatus,
+)
 from modelyard.controller.engine.conditions import cut, timestamp
 from modelyard.controller.kinds.attempts import BLAMELESS, INCURABLE, Attempt, AttemptState
 from modelyard.controller.kinds.pods import Problem
+from modelyard.controller.kinds.trainingrun.caching import Unanswered, look_up, published_identity, ran_identity
 from modelyard.controller.kinds.trainingrun.children import read_record
 from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
 from modelyard.controller.kinds.trainingrun.observed import Observed
-from modelyard.controller.kinds.trainingrun.results import RegisterResult, StepResult, read_result
+from modelyard.controller.kinds.trainingrun.results import (
+    RegisterResult,
+    StepResult,
+    newest_metrics,
+    read_result,
+)
 
 JUDGEMENTS: Final = 5
 """How often a model is judged anew because other versions were published meanwhile."""
-
-_METRICS_LIMIT: Final = 16
 
 
 @dataclass(frozen=True)
@@ -43,17 +54,19 @@ class Progress:
     """Why the inputs are not known."""
     failure: Failure | None
     """Why the run fails for good."""
+    unanswered: str | None = None
+    """Identity that must be looked up before more can be learnt."""
 
     @property
     def succeeded(self) -> bool:
         """Is every step done?"""
-        return self.failure is None and all(step.state is StepState.SUCCEEDED for step in self.status.steps)
+        return self.failure is None and all(step.state in DONE for step in self.status.steps)
 
     @property
     def current(self) -> StepStatus:
         """The step that runs or is to run next, or the last one."""
         steps = self.status.steps
-        return next((step for step in steps if step.state is not StepState.SUCCEEDED), steps[-1])
+        return next((step for step in steps if step.state not in DONE), steps[-1])
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,11 @@ def progress(observed: Observed) -> Progress:
             "model_version_name": _version_name(observed),
         }
     )
+    if not unresolved and not invalid(observed.run.spec):
+        looked_up = look_up(observed.with_status(status))
+        if isinstance(looked_up, Unanswered):
+            return Progress(status, None, None, looked_up.identity)
+        status = looked_up
     learnt = Progress(status, unresolved, None)
     failure = _failure(observed, learnt)
     finished = failure is not None or learnt.succeeded
@@ -148,7 +166,8 @@ def invalid(spec: TrainingRunSpec) -> str | None:
                     "an output of an earlier step, or 'champion'"
                 )
         available.update(step.outputs)
-    if spec.evaluation and spec.evaluation.dataset.partition("/")[0] not in available:
+    outputs = {name for step in spec.steps for name in step.outputs}
+    if spec.evaluation and spec.evaluation.dataset.partition("/")[0] not in outputs:
         return f"`evaluation.dataset` is '{spec.evaluation.dataset}': must name an output of a step"
     return None
 
@@ -167,10 +186,10 @@ def _clock(observed: Observed) -> TrainingRunStatus:
 
 def _step(observed: Observed, name: str) -> StepStatus:
     known = observed.recorded(name)
-    if known.state is StepState.SUCCEEDED:
+    if known.state in DONE:
         return known
     if name == REGISTER_STEP and observed.published:
-        return _registered(observed, known)
+        return _registered(observed, observed.published, known)
     newest = next(reversed(observed.attempts.get(name, ())), None)
     if newest is None or newest.number < known.attempt:
         return _vanished(observed, known) if known.state is StepState.RUNNING else known
@@ -187,6 +206,8 @@ def _newest(observed: Observed, known: StepStatus, newest: Attempt) -> StepStatu
         attempt=newest.number,
         failures=known.failures,
         start_time=newest.started,
+        identity=known.identity,
+        message=None if known.reason else known.message,
     )
     if newest.state is AttemptState.FAILED:
         return _failed(running, newest)
@@ -230,6 +251,7 @@ def _completed(observed: Observed, running: StepStatus, newest: Attempt) -> Step
         "completion_time": newest.ended,
         "outputs": result.outputs,
         "image": newest.image,
+        "identity": ran_identity(observed, newest),
     }
     return running.model_copy(update=update)
 
@@ -242,26 +264,27 @@ def _result_missing(attempt: Attempt) -> Problem:
     )
 
 
-def _registered(observed: Observed, known: StepStatus) -> StepStatus:
+def _registered(observed: Observed, published: ModelVersion, known: StepStatus) -> StepStatus:
     return known.model_copy(
         update={
             "state": StepState.SUCCEEDED,
             "completion_time": timestamp(observed.now),
             "reason": None,
             "message": None,
+            "identity": published_identity(observed, published),
         }
     )
 
 
-def _metrics(observed: Observed, steps: tuple[StepStatus, ...]) -> tuple[NamedDecimal, ...]:
+def _metrics(observed: Observed, steps: tuple[StepStatus, ...]) -> tuple[StepMetric, ...]:
     """Return the metrics of all steps, the newest value of each, when a step has just ended; else those recorded."""
-    values = {metric.name: metric for metric in observed.run.status.metrics}
+    metrics = observed.run.status.metrics
     for step in steps:
         ended = step.state is StepState.SUCCEEDED and step != observed.recorded(step.name)
         if ended and step.name != REGISTER_STEP:
             result = step_result(observed, observed.attempts[step.name][-1])
-            values |= {metric.name: metric for metric in (result.metrics if result else ())}
-    return tuple(values.values())[-_METRICS_LIMIT:]
+            metrics = newest_metrics(metrics, step.name, result.metrics if result else ())
+    return metrics
 
 
 def _version_name(observed: Observed) -> str | None:
@@ -273,8 +296,8 @@ def _version_name(observed: Observed) -> str | None:
     if observed.published:
         return observed.published.metadata.name
     name = observed.run.status.model_version_name
-    if name is None:
-        return None
+    if name is None or observed.recorded(REGISTER_STEP).state is StepState.CACHED:
+        return name
     others = [version.spec.version for version in observed.versions]
     outdated = max(others, default=0) > number_of(name) and judgements(observed) < JUDGEMENTS
     return None if outdated or number_of(name) in others else name

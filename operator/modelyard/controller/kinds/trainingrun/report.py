@@ -37,7 +37,7 @@ def events(observed: Observed, learnt: Progress) -> tuple[Event, ...]:
     if learnt.failure:
         happened.append(Event("Warning", "RunFailed", f"{learnt.failure.reason}: {learnt.failure.message}"))
     elif learnt.succeeded:
-        happened.append(Event("Normal", "RunSucceeded", _success(learnt)))
+        happened.append(Event("Normal", "RunSucceeded", _success(observed, learnt)))
     return tuple(happened)
 
 
@@ -51,7 +51,7 @@ def _ready(observed: Observed, learnt: Progress) -> Condition:
     if learnt.failure:
         return Condition(ConditionType.READY, "False", learnt.failure.reason, learnt.failure.message)
     if learnt.succeeded:
-        return Condition(ConditionType.READY, "True", Reason.SUCCEEDED, _success(learnt))
+        return Condition(ConditionType.READY, "True", Reason.SUCCEEDED, _success(observed, learnt))
     if observed.run.spec.suspend:
         message = "the run is suspended: set `spec.suspend` to false to go on"
         return Condition(ConditionType.READY, "False", Reason.SUSPENDED, message)
@@ -73,14 +73,24 @@ def _running(learnt: Progress, step: StepStatus) -> Condition:
         return Condition(ConditionType.READY, status, step.reason, cut(message))
     if step.state is StepState.RUNNING:
         message = f"{name} is running (attempt {step.attempt})"
+    elif step.candidate:
+        question = f"whether the outputs of run '{step.candidate.training_run}' are still in the store"
+        message = f"{name} was run before: the agent is asked {question}"
     else:
         message = f"{name} is about to start"
     return Condition(ConditionType.READY, "Unknown", Reason.RUNNING, message)
 
 
-def _success(learnt: Progress) -> str:
-    version = learnt.status.model_version_name
-    return f"all steps succeeded; published ModelVersion '{version}'" if version else "all steps succeeded"
+def _success(observed: Observed, learnt: Progress) -> str:
+    name, last = learnt.status.model_version_name, learnt.current
+    if name is None:
+        ran = any(step.state is StepState.SUCCEEDED for step in learnt.status.steps)
+        return "all steps succeeded" if ran else "nothing changed: all steps were run before"
+    if last.state is not StepState.CACHED:
+        return f"all steps succeeded; published ModelVersion '{name}'"
+    version = next((version for version in observed.versions if version.metadata.name == name), None)
+    retired = f", and is retired: {version.spec.retired.reason}" if version and version.spec.retired else ""
+    return cut(f"nothing changed: same as {name}, which run '{last.taken_from}' made{retired}")
 
 
 def _inputs_resolved(observed: Observed, learnt: Progress) -> Condition:
@@ -103,6 +113,8 @@ def _step_events(observed: Observed, learnt: Progress, step: StepStatus) -> list
     if step.state is StepState.FAILED:
         message = f"{name} failed in attempt {step.attempt}: {step.reason}: {step.message}"
         happened.append(Event("Warning", "StepFailed", cut(message)))
+    if step.state is StepState.CACHED:
+        happened.append(Event("Normal", "StepCached", f"{name} did not run: {step.message}"))
     if step.state is StepState.SUCCEEDED and step.name == REGISTER_STEP:
         happened.append(Event("Normal", "ModelVersionPublished", _published(observed)))
     elif step.state is StepState.SUCCEEDED:

@@ -1,12 +1,15 @@
 """What our containers answer when they end well (docs/contracts.md). Pure."""
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
 from modelyard.api.v1alpha1.common import ApiModel, Digest, Metrics
 from modelyard.api.v1alpha1.modelversion import Evaluation
-from modelyard.api.v1alpha1.trainingrun import Output
+from modelyard.api.v1alpha1.trainingrun import Output, StepMetric
+
+_METRICS_LIMIT: Final = 16
 
 
 class StepResult(ApiModel):
@@ -41,3 +44,10 @@ def read_result(kind: type[Result], text: str | None) -> Result | None:
         return kind.model_validate_json(text)
     except ValidationError:
         return None
+
+
+def newest_metrics(known: Iterable[StepMetric], step: str, reported: Metrics) -> tuple[StepMetric, ...]:
+    """Return the newest value of each metric once a step has reported its own; a run keeps the last few."""
+    values = {metric.name: metric for metric in known}
+    values |= {metric.name: StepMetric(name=metric.name, value=metric.value, step=step) for metric in reported}
+    return tuple(values.values())[-_METRICS_LIMIT:]
