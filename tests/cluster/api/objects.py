@@ -26,6 +26,25 @@ def _object(kind: str, name: str, spec: Object) -> Object:
     return {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
+_EXPRESSION: Object = {"key": "zone", "operator": "In", "values": ["a"]}
+_PODS: Object = {
+    "labelSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [_EXPRESSION]},
+    "topologyKey": "zone",
+}
+_NEAR: Object = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [_PODS],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": _PODS}],
+}
+_NODES: Object = {"matchExpressions": [_EXPRESSION]}
+AFFINITY: Object = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_NODES]},
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": _NODES}],
+    },
+    "podAffinity": _NEAR,
+    "podAntiAffinity": _NEAR,
+}
+
 MINIMAL = {
     "Pipeline": _object(
         "Pipeline", "nightly", {"template": {"spec": {"model": "m", "steps": [{"name": "train", "image": "i"}]}}}
@@ -103,7 +122,15 @@ FULL = {
                 "seed": 7,
                 "steps": [
                     {"name": "prepare", "uses": "tabular/prepare@v1", "inputs": ["flights"], "outputs": ["features"]},
-                    {"name": "train", "image": "i", "inputs": ["features", "champion"], "outputs": ["model"]},
+                    {
+                        "name": "train",
+                        "image": "i",
+                        "envFrom": [{"prefix": "DB_", "secretRef": {"name": "modelyard-step-db"}}],
+                        "inputs": ["features", "champion"],
+                        "outputs": ["model"],
+                        "cache": "Never",
+                        "podTemplate": {"serviceAccountName": "modelyard-step-db", "affinity": AFFINITY},
+                    },
                 ],
                 "evaluation": {"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize"},
                 "backoffLimit": 1,

@@ -56,7 +56,7 @@ def test_defaults_appear_in_what_is_stored(undecided: Resources) -> None:
     }
     assert undecided.create(MINIMAL["TrainingRun"], dry_run=True)["spec"] == {
         "model": "m",
-        "steps": [{"name": "train", "image": "i", "backoffLimit": 2}],
+        "steps": [{"name": "train", "image": "i", "cache": "Auto", "backoffLimit": 2}],
         "seed": 0,
         "backoffLimit": 3,
         "suspend": False,
