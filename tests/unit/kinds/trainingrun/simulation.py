@@ -191,6 +191,7 @@ class Cluster:
         self.log = "no rows\n"
         self.lost: set[str] = set()
         """URIs of outputs that are no longer in the store."""
+        self.store_answers = True
         self.restart()
 
     def restart(self) -> None:
@@ -317,8 +318,12 @@ class Cluster:
         """What the agent sees of the outputs that the run may take over."""
         steps = run.get("status", {}).get("steps", ())
         uris = {output["uri"] for step in steps for output in step.get("candidate", {}).get("outputs", ())}
-        states = {True: "Missing", False: "Present"}
-        return [{"uri": uri, "state": states[uri in self.lost], "message": "as it says"} for uri in sorted(uris)]
+        return [{"uri": uri, "state": self._state(uri), "message": "as it says"} for uri in sorted(uris)]
+
+    def _state(self, uri: str) -> str:
+        if not self.store_answers:
+            return "Unreachable"
+        return "Missing" if uri in self.lost else "Present"
 
     def _stored_result(self, job: str) -> str | None:
         live = self.api.objects.get((JOBS.kind, job))

@@ -177,6 +177,24 @@ def test_a_step_does_not_wait_for_ever_for_an_agent() -> None:
     assert "no agent has looked" in step(cluster, "prepare")["message"]
 
 
+def test_a_store_that_does_not_answer_is_waited_for_but_not_for_ever() -> None:
+    cluster = after_a_run()
+    cluster.store_answers = False
+    cluster.add_run("two", spec(steps=STEPS))
+    for seconds in (0, 0, 30, 29):
+        cluster.now += timedelta(seconds=seconds)
+        cluster.observe_inputs()
+        cluster.sync()
+        cluster.reconcile("two")
+    assert "candidate" in step(cluster, "prepare")
+    cluster.now += timedelta(seconds=1)
+    for _ in range(3):
+        cluster.sync()
+        cluster.reconcile("two")
+    assert jobs(cluster) == ["two-prepare-1"]
+    assert step(cluster, "prepare")["message"].endswith("are still there: as it says")
+
+
 def test_a_version_that_was_deleted_is_made_anew() -> None:
     cluster = after_a_run()
     cluster.api.remove(cluster.api.objects[VERSIONS.kind, "flight-delay-v1"])

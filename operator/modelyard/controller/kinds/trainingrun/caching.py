@@ -91,9 +91,8 @@ def published_identity(observed: Observed, version: ModelVersion) -> str | None:
 
 
 def _is_new(observed: Observed, step: StepStatus) -> bool:
-    """Say whether nothing was done for a step yet."""
-    is_waiting = step.state is StepState.WAITING and step.attempt == 0
-    return is_waiting and not observed.attempts.get(step.name) and not observed.run.spec.suspend
+    """Say whether a step may be looked up: nothing was done for it yet, and nothing is to wait."""
+    return step.state is StepState.WAITING and step.attempt == 0 and not observed.run.spec.suspend
 
 
 def _look_up_step(observed: Observed, asked: Step, step: StepStatus) -> StepStatus | Unanswered:
