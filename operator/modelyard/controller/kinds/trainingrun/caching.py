@@ -41,7 +41,8 @@ def look_up(observed: Observed) -> TrainingRunStatus | Unanswered:
     """Return the status with the next step Cached, with a candidate, or to be run.
 
     Args:
-        observed: with the status that is to be recorded in its run; its inputs are known.
+        observed: with the status that is to be recorded in its run; its inputs are known. Steps that Modelyard adds,
+            `register` aside, always run.
     """
     status = observed.run.status
     step = next((step for step in status.steps if step.state not in DONE), None)
@@ -49,9 +50,11 @@ def look_up(observed: Observed) -> TrainingRunStatus | Unanswered:
         return status
     if step.name == REGISTER_STEP:
         return _look_up_version(observed, step)
-    asked = next(asked for asked in observed.run.spec.steps if asked.name == step.name)
     if step.candidate:
         return _with_checked(status, _checked(observed, step, step.candidate), step.candidate)
+    asked = observed.asked(step.name)
+    if asked is None:
+        return status
     found = _look_up_step(observed, asked, step)
     return found if isinstance(found, Unanswered) else _with_step(status, found)
 
@@ -68,9 +71,8 @@ def ran_identity(observed: Observed, attempt: Attempt) -> str | None:
 
     None when it is not known what the container saw.
     """
-    step = next(step for step in observed.run.spec.steps if step.name == attempt.step)
-    trainer, read = job_image(attempt.manifest), job_sources(attempt.manifest)
-    if trainer is None or read is None or step.env_from:
+    step, trainer, read = observed.asked(attempt.step), job_image(attempt.manifest), job_sources(attempt.manifest)
+    if step is None or trainer is None or read is None or step.env_from:
         return None
     code = code_of(step, trainer, attempt.image)
     return step_identity(observed.run.spec, step, code, read) if code else None

@@ -10,7 +10,7 @@ from modelyard.api.v1alpha1.common import Metrics
 from modelyard.api.v1alpha1.modelversion import ModelVersion
 from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP
 from modelyard.api.v1alpha1.observation import Observation
-from modelyard.api.v1alpha1.trainingrun import DONE, StepState, StepStatus, TrainingRun, TrainingRunStatus
+from modelyard.api.v1alpha1.trainingrun import DONE, Step, StepState, StepStatus, TrainingRun, TrainingRunStatus
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds.attempts import Attempt, attempts_of
 from modelyard.controller.kinds.pods import Problem
@@ -99,12 +99,16 @@ class Observed:
         makes_model = any(MODEL_OUTPUT in step.outputs for step in steps)
         return (*(step.name for step in steps), *((REGISTER_STEP,) if makes_model else ()))
 
+    def asked(self, step: str) -> Step | None:
+        """Return what the spec says of a step; None of one that Modelyard adds."""
+        return next((asked for asked in self.run.spec.steps if asked.name == step), None)
+
     def recorded(self, step: str) -> StepStatus:
         """Return what status says of a step; a success that does not name every output is none."""
         waiting = StepStatus(name=step, state=StepState.WAITING)
         known = next((status for status in self.run.status.steps if status.name == step), waiting)
-        wanted = next((asked.outputs for asked in self.run.spec.steps if asked.name == step), ())
-        is_whole = known.state not in DONE or {o.name for o in known.outputs} >= set(wanted)
+        asked = self.asked(step)
+        is_whole = known.state not in DONE or {o.name for o in known.outputs} >= set(asked.outputs if asked else ())
         return known if is_whole else waiting.model_copy(update={"attempt": known.attempt})
 
     def with_status(self, status: TrainingRunStatus) -> "Observed":
