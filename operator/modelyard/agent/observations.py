@@ -42,7 +42,7 @@ def artifact(digest: str, state: str, message: str) -> dict[str, Any]:
 
 def output(uri: str, state: str, message: str) -> dict[str, str]:
     """Return what was seen of an output that a step may take over."""
-    return {"uri": uri, "state": state, "message": message[:_MESSAGE_CHARACTERS]}
+    return {"uri": uri, "state": state, "message": message[:MAX_MESSAGE_CHARACTERS]}
 
 
 def _without_defaults(value: Any) -> Any:

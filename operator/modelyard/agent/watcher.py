@@ -231,13 +231,14 @@ class Watcher:
             sightings = {uri: self._polls.get(uri) for uri in uris}
         inputs = [polled_input(item.name, item.uri, sightings[item.uri]) for item in pipeline.inputs]
         await self._write(pipeline, {"inputs": inputs})
+
     async def _see_outputs(self, run: Run) -> list[dict[str, str]]:
         return await asyncio.gather(*(self._see_output(uri) for uri in run.candidates))
 
     async def _see_output(self, uri: str) -> dict[str, str]:
         if self._lookout is None:
             return observations.output(uri, "Unreachable", NO_STORE)
-        state, message = await _in_thread(self._urgent, self._lookout.look_for, uri)
+        state, message = await in_thread(self._urgent, self._lookout.look_for, uri)
         self._count("output", "" if state == "Present" else state)
         return observations.output(uri, state, message)
 

@@ -321,6 +321,8 @@ def _in_pipeline(case: Case) -> Case:
 
 
 CASES += [_in_pipeline(case) for case in CASES if case.kind == "TrainingRun" and case.path]
+
+
 @pytest.mark.parametrize(
     "name", ["modelyard-store", "modelyard-agent", "modelyard-step", "modelyard-step-", "Modelyard-step-a", "a"]
 )

@@ -10,7 +10,7 @@ from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Step, TrainingRun
 from modelyard.controller.kinds.podspec import compact_json
 
 Source = Mapping[str, str]
-"""`name`, `uri` and `digest` of what a step reads."""
+"""`name`, `uri` and `digest` of what a step reads, with `mode` and `version` when the step is only told where it is."""
 
 _DIGEST: Final = re.compile(r".*@(sha256:[0-9a-f]{64})")
 _TREE: Final = re.compile(r".*/blobs/sha256/[0-9a-f]{64}")
@@ -54,7 +54,7 @@ def step_identity(spec: TrainingRunSpec, step: Step, code: str, sources: Iterabl
             "workingDir": step.working_dir,
             "parameters": {parameter.name: parameter.value for parameter in spec.parameters},
             "seed": spec.seed,
-            "inputs": {source["name"]: [source["digest"], _file_name(source["uri"])] for source in sources},
+            "inputs": {source["name"]: _seen_of(source) for source in sources},
             "outputs": sorted(step.outputs),
         }
     )
@@ -91,6 +91,13 @@ def version_identity(
             "rival": rival_digest if evaluation else None,
         }
     )
+
+
+def _seen_of(source: Source) -> list[str | None]:
+    """Return what a container can see of a source: the bytes and a file's name, or where a referenced one is."""
+    if "mode" in source:
+        return [source["digest"], source["uri"], source.get("version")]
+    return [source["digest"], _file_name(source["uri"])]
 
 
 def _file_name(uri: str) -> str | None:
