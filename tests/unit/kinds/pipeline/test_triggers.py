@@ -162,6 +162,7 @@ def test_input_written_again_with_the_same_content_makes_no_run_and_status_says_
     world.settle()
     assert world.condition("InputsObserved") == ("False", "StoreUnreachable")
     assert world.condition("Ready") == ("False", "StoreUnreachable")
+    assert world.skipped() == ""
     world.wait(hours=1)
     world.observe()
     world.settle()

@@ -198,12 +198,13 @@ class World:
     def observe(self, *, error: str = "") -> None:
         """Let the agent look at the Pipeline's inputs, and write what is new."""
         pipeline = self.pipeline
-        inputs = [
-            {"name": item["name"], **self._seen(item["name"], error)}
-            for item in pipeline["spec"]["template"]["spec"].get("inputs", ())
-        ]
         name = observation_name("Pipeline", NAME)
         known = self.api.objects.get((OBSERVATIONS.kind, name))
+        before = {item["name"]: item for item in known["spec"]["inputs"]} if known else {}
+        inputs = [
+            {"name": item["name"], **self._seen(item["name"], error, before.get(item["name"], {}))}
+            for item in pipeline["spec"]["template"]["spec"].get("inputs", ())
+        ]
         if known and known["spec"]["inputs"] == inputs:
             return
         subject = {"kind": "Pipeline", "name": NAME, "uid": pipeline["metadata"]["uid"]}
@@ -211,9 +212,11 @@ class World:
         metadata = {"name": name, "namespace": NAMESPACE}
         self.api.put({"apiVersion": API_VERSION, "kind": "Observation", "metadata": metadata, "spec": body})
 
-    def _seen(self, name: str, error: str) -> dict[str, Any]:
+    def _seen(self, name: str, error: str, before: dict[str, Any]) -> dict[str, Any]:
+        """What cannot be read keeps the digest that it had when it could."""
         if error:
-            return {"error": {"reason": error, "message": "as it says"}}
+            last = {"digest": before["digest"]} if "digest" in before else {}
+            return {**last, "error": {"reason": error, "message": "as it says"}}
         return {"digest": self.digest(name)}
 
     def digest(self, name: str) -> str:

@@ -119,7 +119,7 @@ def _with_inputs(observed: Observed, status: PipelineStatus) -> PipelineStatus:
 
 
 def _seen(before: WatchedInput, seen: ObservedInput | None, time: str | None) -> WatchedInput:
-    if seen is None or seen.digest is None:
+    if seen is None or seen.error or seen.digest is None:
         return before
     return before.model_copy(update={"digest": seen.digest, "observed_time": time})
 
