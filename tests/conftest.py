@@ -4,6 +4,7 @@ import os
 import uuid
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -12,6 +13,10 @@ from tests.support import controlplane
 from tests.support.controlplane import ClusterAccess
 
 END_TO_END = "tests/e2e/"
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("modelyard", deadline=None)
+hypothesis.settings.load_profile("modelyard")
 
 
 class OneProcessPerCluster(LoadScopeScheduling):

@@ -171,6 +171,24 @@ def test_input_written_again_with_the_same_content_makes_no_run_and_status_says_
     assert world.condition("Ready") == ("True", "Watching")
 
 
+def test_what_was_seen_at_the_old_uri_of_an_input_says_nothing_of_the_new_one() -> None:
+    world = World(spec(triggers={"spec": "Never", **INPUTS}))
+    world.observe()
+    world.settle()
+    world.finish(world.runs()[0])
+    inputs = world.pipeline["spec"]["template"]["spec"]["inputs"]
+    moved = [{**item, "uri": "s3://elsewhere/"} if item["name"] == "flights" else item for item in inputs]
+    world.data["flights"] += 1
+    world.observe()
+    world.change_template(inputs=moved)
+    world.wait(hours=1)
+    world.settle()
+    assert len(world.created) == 1
+    world.observe()
+    world.settle()
+    assert len(world.created) == 2
+
+
 def test_run_that_has_yet_to_read_its_inputs_reads_what_changes_meanwhile() -> None:
     world = started(triggers=INPUTS, concurrencyPolicy="Allow")
     world.data["flights"] += 1

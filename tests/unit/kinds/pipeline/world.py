@@ -202,7 +202,7 @@ class World:
         known = self.api.objects.get((OBSERVATIONS.kind, name))
         before = {item["name"]: item for item in known["spec"]["inputs"]} if known else {}
         inputs = [
-            {"name": item["name"], **self._seen(item["name"], error, before.get(item["name"], {}))}
+            {"name": item["name"], "uri": item["uri"], **self._seen(item["name"], error, before.get(item["name"], {}))}
             for item in pipeline["spec"]["template"]["spec"].get("inputs", ())
         ]
         if known and known["spec"]["inputs"] == inputs:
