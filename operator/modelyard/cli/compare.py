@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
+from modelyard.api.v1alpha1.comparison import comparison
+from modelyard.api.v1alpha1.modelversion import Difference, Evaluation, SliceScore
 
 
 @dataclass(frozen=True)
@@ -49,23 +51,44 @@ def _rows(section: str, left: Mapping[str, str], right: Mapping[str, str]) -> It
 
 
 def _evaluation(left: ModelVersion, right: ModelVersion) -> Iterable[Row]:
-    def facts(version: ModelVersion) -> dict[str, str]:
-        evaluation = version.spec.evaluation
-        if evaluation is None:
-            return {}
-        found = {
-            "verdict": evaluation.verdict.value,
-            evaluation.metric.value: evaluation.value or ABSENT,
-            "interval": f"{evaluation.low} … {evaluation.high}" if evaluation.low and evaluation.high else ABSENT,
-            "rows": str(evaluation.rows),
-            "judged rows": evaluation.dataset_digest,
-        }
-        if evaluation.champion:
-            found["champion then"] = f"v{evaluation.champion.version} ({evaluation.champion.value})"
-        deciding = evaluation.metric.value
-        return found | {metric.name: metric.value for metric in evaluation.metrics if metric.name != deciding}
+    return _rows("evaluation", _facts(left.spec.evaluation), _facts(right.spec.evaluation))
 
-    return _rows("evaluation", facts(left), facts(right))
+
+def _facts(evaluation: Evaluation | None) -> dict[str, str]:
+    if evaluation is None:
+        return {}
+    deciding = evaluation.metric
+    found = {
+        "verdict": evaluation.verdict.value,
+        "by": evaluation.by.value,
+        deciding: evaluation.value or ABSENT,
+        "95 % interval": _interval(evaluation.low, evaluation.high),
+        "rows": ABSENT if evaluation.rows is None else str(evaluation.rows),
+        "judged rows": evaluation.dataset_digest or ABSENT,
+    }
+    rival = evaluation.champion
+    if rival:
+        found["champion then"] = f"v{rival.version} ({rival.value})"
+        found["compared with it"] = comparison(evaluation) or ABSENT
+    if rival and rival.difference:
+        found["difference"] = _difference(rival.difference)
+    found |= {metric.name: metric.value for metric in evaluation.metrics if metric.name != deciding}
+    return found | {f"slice {part.column}": _slice(part) for part in evaluation.slices}
+
+
+def _slice(part: SliceScore) -> str:
+    against = f", champion {part.champion}" if part.champion else ""
+    difference = f", difference {_difference(part.difference)}" if part.difference else ""
+    return f"worst of {part.groups}: '{part.group}' {part.value} on {part.rows} rows{against}{difference}"
+
+
+def _difference(difference: Difference) -> str:
+    interval = _interval(difference.low, difference.high)
+    return difference.value if interval == ABSENT else f"{difference.value} ({interval})"
+
+
+def _interval(low: str | None, high: str | None) -> str:
+    return f"{low} … {high}" if low and high else ABSENT
 
 
 def _images(version: ModelVersion) -> dict[str, str]:

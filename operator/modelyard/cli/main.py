@@ -24,6 +24,7 @@ from modelyard.cli.compare import Row, Side
 from modelyard.cli.compare import compare as compare_versions
 from modelyard.cli.predict import ModelClient, PredictError
 from modelyard.cli.predict import predict as predict_file
+from modelyard.cli.report import ReportError, fetch_report, write_report
 from modelyard.cli.rows import RowsError
 from modelyard.cli.serve import Options, ServeError
 from modelyard.cli.serve import serve as serve_folder
@@ -107,8 +108,8 @@ def trigger(
 
 @app.command()
 def compare(
-    left: Annotated[str, typer.Argument(help="Name of a ModelVersion.")],
-    right: Annotated[str, typer.Argument(help="Name of another ModelVersion.")],
+    left: Annotated[str, typer.Argument(help="A ModelVersion: NAME or mv/NAME.")],
+    right: Annotated[str, typer.Argument(help="Another one.")],
     namespace: Namespace = None,
     context: Context = None,
     output: Format = Output.TABLE,
@@ -125,6 +126,21 @@ def compare(
                 row.section, row.name, _short(row.left), _short(row.right), style="" if row.differs else "dim"
             )
     console.print(table)
+
+
+@app.command()
+def report(
+    reference: Annotated[str, typer.Argument(help="A ModelVersion: mv/NAME.")],
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: NAME.html.")] = None,
+) -> None:
+    """Fetch the page with plots that explains how a version was judged. Reads the store with your own credentials."""
+    version = _guarded(lambda: _model_version(Cluster.connect(namespace=namespace, context=context), reference))
+    page = _guarded(lambda: fetch_report(version))
+    file = output or Path(f"{version.metadata.name}.html")
+    _guarded(lambda: write_report(file, page))
+    print(file)  # noqa: T201 - to be opened
 
 
 @app.command()
@@ -208,12 +224,19 @@ def _follow(cluster: Cluster, reference: str, timeout: int) -> bool | None:
     return ended
 
 
+def _model_version(cluster: Cluster, reference: str) -> ModelVersion:
+    kind, name = parse_reference(reference)
+    if kind is not ModelVersion:
+        raise ClusterError(f"'{reference}' must be a ModelVersion, such as mv/flight-delay-v1")
+    return cluster.get(ModelVersion, name)
+
+
 def _compare(cluster: Cluster, left: str, right: str) -> list[Row]:
     return compare_versions(_side(cluster, left), _side(cluster, right))
 
 
 def _side(cluster: Cluster, name: str) -> Side:
-    version = cluster.get(ModelVersion, name)
+    version = _model_version(cluster, name if "/" in name else f"mv/{name}")
     lineage = version.spec.lineage
     runs = [run for run in cluster.list(TrainingRun) if lineage and run.metadata.uid == lineage.training_run.uid]
     return Side(version, runs[0] if runs else None)
@@ -229,7 +252,7 @@ def _short(text: str) -> str:
 def _guarded(call: Callable[[], Result]) -> Result:
     try:
         return call()
-    except (CheckError, ClusterError, PredictError, RowsError, ServeError, TensorsError) as error:
+    except (CheckError, ClusterError, PredictError, ReportError, RowsError, ServeError, TensorsError) as error:
         _fail(str(error))
 
 

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from modelyard.api.v1alpha1.trainingrun import Metric
-from modelyard.statistics.metrics import Floats, Predicted, prepare
+from modelyard.statistics.metrics import Predicted, prepare
+from modelyard.statistics.ranking import Floats
 
 RESAMPLES: Final = 400
 MAX_ROWS: Final = 25_000

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modelyard.statistics.metrics import Floats
+from modelyard.statistics.ranking import Floats
 
 BINS: Final = 10
 

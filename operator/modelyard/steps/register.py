@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelyard.api.v1alpha1.modelversion import Evaluation, ModelVersionSpec
-from modelyard.api.v1alpha1.trainingrun import EvaluationSpec
+from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Judge
 from modelyard.conversion.errors import ConversionError
 from modelyard.conversion.golden import mismatch
 from modelyard.conversion.runtime import OnnxModel
 from modelyard.model import InvalidModel, ModelDirectory, load_model_directory
 from modelyard.model.signature import SIGNATURE_FILE
+from modelyard.report.page import Subject, render
 from modelyard.steps import termination, workspace
+from modelyard.steps.evaluation.dataset import digest_of as digest_of_rows
+from modelyard.steps.evaluation.dataset import locate
 from modelyard.steps.evaluation.judging import Champion, evaluate
+from modelyard.steps.evaluation.record import fitted
+from modelyard.steps.evaluation.reported import evaluate_reported
 from modelyard.steps.publish import REASONS as PUBLISH_REASONS
 from modelyard.storage.errors import ArtifactCorrupt, ObjectNotFound
 from modelyard.storage.manifests import digest_of
 from modelyard.storage.objects import STORE_URI, ObjectStore, Store, read_all
+from modelyard.storage.records import record_key, report_key
 from modelyard.storage.results import result_key, to_json
 from modelyard.storage.retry import Patience
 
@@ -29,6 +35,7 @@ REASONS: Final = {
     **PUBLISH_REASONS,
     "DatasetInvalid": "DatasetInvalid",
     "ChampionUnusable": "ChampionUnusable",
+    "MetricMissing": "MetricMissing",
 }
 _LOG: Final = logging.getLogger(__name__)
 
@@ -43,25 +50,38 @@ def main() -> Mapping[str, Any]:
         InvalidModel: the model breaks the format or its golden examples.
         DatasetInvalid: the judged rows cannot be used.
         ChampionUnusable: the champion cannot score them.
+        MetricMissing: a step did not report what the model is judged by.
         StorageError: the record cannot be written.
     """
     record = ModelVersionSpec.model_validate_json(workspace.require("MODELYARD_RECORD"))
     inputs = workspace.inputs_folder()
     candidate, model = _validated(inputs / "model")
-    evaluation = _evaluated(candidate, model, inputs)
+    subject = _judged(candidate, model, inputs, record)
+    evaluation = subject.evaluation if subject else None
+    page = render(subject).encode() if subject else None
     digests = {"schema_digest": digest_of((inputs / "model" / SIGNATURE_FILE).read_bytes())}
-    if evaluation:
-        digests["dataset_digest"] = evaluation.dataset_digest
+    if evaluation and page:
+        digests |= {"dataset_digest": evaluation.dataset_digest} if evaluation.dataset_digest else {}
+        evaluation = fitted(evaluation.model_copy(update={"report_digest": digest_of(page)}))
     artifact = record.artifact.model_copy(update=digests)
     record = record.model_copy(update={"artifact": artifact, "evaluation": evaluation})
+    result = _result(record)
+    _store(record, page, to_json(result))
+    return result
+
+
+def _store(record: ModelVersionSpec, page: bytes | None, result: bytes) -> None:
+    """Write record, report and result, in this order: a record of another run must stop the rest."""
     store = ObjectStore(workspace.require(STORE_URI))
     patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
-    key = f"models/{record.model}/v{record.version}/record.json"
+    key = record_key(record.model, record.version)
     patience.call(lambda: write_record(store, key, record))
     _LOG.info("recorded as %s", store.url(key))
-    result = _result(record)
-    patience.call(lambda: store.put(_result_key(), to_json(result)))
-    return result
+    if page is not None:
+        report = report_key(record.model, record.version)
+        patience.call(lambda: store.put(report, page))
+        _LOG.info("report (%d KiB): %s", len(page) // 1024, store.url(report))
+    patience.call(lambda: store.put(_result_key(), result))
 
 
 def write_record(store: Store, key: str, record: ModelVersionSpec) -> None:
@@ -101,16 +121,37 @@ def _validated(folder: Path) -> tuple[ModelDirectory, OnnxModel]:
     return directory, model
 
 
-def _evaluated(candidate: ModelDirectory, model: OnnxModel, inputs: Path) -> Evaluation | None:
+def _judged(candidate: ModelDirectory, model: OnnxModel, inputs: Path, record: ModelVersionSpec) -> Subject | None:
     text = os.environ.get("MODELYARD_EVALUATION")
     if not text:
         return None
     start = time.monotonic()
     spec = EvaluationSpec.model_validate_json(text)
-    champion = _champion(json.loads(text).get("champion"), inputs / "champion")
-    evaluation = evaluate(candidate, model, inputs / "dataset", spec, champion)
+    asked = json.loads(text)
+    champion = _champion(asked.get("champion"), inputs / "champion")
+    parameters = _parameters(inputs / ".modelyard" / "parameters.json")
+    if spec.by is Judge.STEP:
+        evaluation = _reported(spec, asked.get("reported") or {}, inputs / "dataset", champion)
+        subject = Subject(record, spec, evaluation, None, parameters)
+    else:
+        judged = evaluate(candidate, model, inputs / "dataset", spec, champion)
+        evaluation = judged.evaluation
+        subject = Subject(record, spec, evaluation, judged.evidence, parameters)
     _LOG.info("%s: %s (judged in %.1f s)", evaluation.verdict, evaluation.message, time.monotonic() - start)
-    return evaluation
+    return subject
+
+
+def _reported(spec: EvaluationSpec, reported: Mapping[str, str], output: Path, champion: Champion | None) -> Evaluation:
+    evaluation = evaluate_reported(spec, reported, (champion.version, champion.digest) if champion else None)
+    if spec.dataset is None:
+        return evaluation
+    return evaluation.model_copy(update={"dataset_digest": digest_of_rows(locate(output, spec.dataset))})
+
+
+def _parameters(file: Path) -> Mapping[str, str]:
+    """Return the run's parameters, for the report; none where fetch was not given any."""
+    parameters: Mapping[str, str] = json.loads(file.read_bytes())["parameters"] if file.exists() else {}
+    return parameters
 
 
 def _champion(given: Any, folder: Path) -> Champion | None:

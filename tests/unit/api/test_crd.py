@@ -53,7 +53,7 @@ def test_names_are_complete_and_short_names_are_unique(kind: type[CustomResource
     [
         (Pipeline, "Ready Reason Runs Last Run Last Version Next Age Message"),
         (TrainingRun, "Ready Reason Model Step Trigger Version Started Completed Age Message"),
-        (ModelVersion, "Ready Reason Model Version Format Accepted Metric Value Was Champion Age Message"),
+        (ModelVersion, "Ready Reason Model Version Format Accepted Metric Comparison Champion Age Message"),
         (Deployment, "Ready Reason Model Wanted Serving Candidate URL Age Message"),
         (Observation, "Kind Subject Observed Age"),
     ],

@@ -9,6 +9,7 @@ from modelyard.api.v1alpha1.modelversion import Evaluation, Verdict
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec
 from modelyard.conversion.runtime import OnnxModel
 from modelyard.model import InvalidModel, load_model_directory
+from modelyard.statistics.metrics import CLASSIFICATION
 from modelyard.steps.evaluation.errors import ChampionUnusable, DatasetInvalid
 from modelyard.steps.evaluation.judging import Champion, evaluate
 from tests.support.models import write_linear_classifier
@@ -48,7 +49,8 @@ class Bench:
         directory = load_model_directory(folder)
         asked = {"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize", "minimumRows": 1, **spec}
         model = OnnxModel(directory.model_file, directory.signature)
-        return evaluate(directory, model, self.folder / "dataset", EvaluationSpec.model_validate(asked), champion)
+        judged = evaluate(directory, model, self.folder / "dataset", EvaluationSpec.model_validate(asked), champion)
+        return judged.evaluation
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_first_version_has_value_interval_and_further_metrics(bench: Bench) -> N
     assert found.low is not None
     assert found.high is not None
     assert 0.7 < float(found.low) < float(found.value) < float(found.high) < 1
-    assert [metric.name for metric in found.metrics] == ["averagePrecision", "logLoss", "accuracy", "f1"]
+    assert [metric.name for metric in found.metrics] == [m.value for m in CLASSIFICATION[1:]]
 
 
 def test_both_models_are_judged_on_the_same_rows(bench: Bench) -> None:

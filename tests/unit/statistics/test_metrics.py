@@ -31,7 +31,7 @@ def weights(draw: st.DrawFn, rows: int) -> np.ndarray:
     return np.array(draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows)), dtype=np.float64)
 
 
-def expected(metric: Metric, rows: Classified, weight: np.ndarray) -> float:
+def expected(metric: Metric, rows: Classified, weight: np.ndarray) -> float:  # noqa: PLR0911 - a table
     truth, label, probabilities = rows.truth, rows.label, rows.probabilities
     score_of_one = probabilities[:, 1]
     match metric:
@@ -43,8 +43,31 @@ def expected(metric: Metric, rows: Classified, weight: np.ndarray) -> float:
             return float(reference.log_loss(truth, probabilities, sample_weight=weight, labels=[0, 1]))
         case Metric.ACCURACY:
             return float(reference.accuracy_score(truth, label, sample_weight=weight))
+        case Metric.BALANCED_ACCURACY:
+            return float(reference.balanced_accuracy_score(truth, label, sample_weight=weight))
+        case Metric.BRIER_SCORE:
+            return float(reference.brier_score_loss(truth, score_of_one, sample_weight=weight))
+        case Metric.PRECISION:
+            return float(reference.precision_score(truth, label, sample_weight=weight, zero_division=0))
+        case Metric.RECALL:
+            return float(reference.recall_score(truth, label, sample_weight=weight, zero_division=0))
+        case Metric.EXPECTED_CALIBRATION_ERROR:
+            return calibration_error(truth == 1, score_of_one, weight)
         case _:
             return float(reference.f1_score(truth, label, sample_weight=weight, zero_division=0))
+
+
+def calibration_error(right: np.ndarray, promised: np.ndarray, weight: np.ndarray) -> float:
+    """By its definition, bin by bin: scikit-learn has none."""
+    total = 0.0
+    for low in range(10):
+        chosen = (promised * 10 >= low) & ((promised * 10 < low + 1) | (low == 9))
+        if weight[chosen].any():
+            gap = np.average(promised[chosen], weights=weight[chosen]) - np.average(
+                right[chosen], weights=weight[chosen]
+            )
+            total += weight[chosen].sum() * abs(gap)
+    return float(total / weight.sum())
 
 
 @pytest.mark.parametrize("metric", CLASSIFICATION)
@@ -67,6 +90,19 @@ def test_multiclass_metrics_agree_with_scikit_learn(rows: Classified) -> None:
     assert score(Metric.F1, rows) == pytest.approx(
         reference.f1_score(rows.truth, rows.label, labels=[0, 1, 2], average="macro", zero_division=0)
     )
+    assert score(Metric.BRIER_SCORE, rows) == pytest.approx(
+        reference.brier_score_loss(rows.truth, rows.probabilities, labels=[0, 1, 2])
+    )
+    assert score(Metric.BALANCED_ACCURACY, rows) == pytest.approx(
+        reference.balanced_accuracy_score(rows.truth, rows.label)
+    )
+    for metric, of in ((Metric.PRECISION, reference.precision_score), (Metric.RECALL, reference.recall_score)):
+        expected_mean = of(rows.truth, rows.label, labels=[0, 1, 2], average="macro", zero_division=0)
+        assert score(metric, rows) == pytest.approx(expected_mean)
+    best = rows.probabilities.argmax(axis=1)
+    assert score(Metric.EXPECTED_CALIBRATION_ERROR, rows) == pytest.approx(
+        calibration_error(rows.truth == best, rows.probabilities.max(axis=1), np.ones(rows.rows))
+    )
     assert score(Metric.LOG_LOSS, rows) == pytest.approx(
         reference.log_loss(rows.truth, rows.probabilities, labels=[0, 1, 2])
     )
@@ -77,7 +113,8 @@ def test_multiclass_metrics_agree_with_scikit_learn(rows: Classified) -> None:
 def test_regression_metrics_agree_with_scikit_learn(data: st.DataObject) -> None:
     numbers = st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=40)
     truth = np.array(data.draw(numbers))
-    truth[0] = truth[1] + 1.0
+    truth[np.abs(truth) < 1e-3] = 1.0
+    truth[0] = truth[1] + 1.5 if truth[1] != -1.5 else 2.0
     value = truth + np.array(data.draw(st.lists(st.floats(-10, 10), min_size=len(truth), max_size=len(truth))))
     weight = data.draw(weights(len(truth)))
     weight[:2] = 1.0
@@ -86,11 +123,18 @@ def test_regression_metrics_agree_with_scikit_learn(data: st.DataObject) -> None
         warnings.simplefilter("ignore")
         wanted = {
             Metric.MEAN_ABSOLUTE_ERROR: reference.mean_absolute_error(truth, value, sample_weight=weight),
+            Metric.MEAN_ABSOLUTE_PERCENTAGE_ERROR: reference.mean_absolute_percentage_error(
+                truth, value, sample_weight=weight
+            ),
             Metric.ROOT_MEAN_SQUARED_ERROR: reference.root_mean_squared_error(truth, value, sample_weight=weight),
             Metric.R2: reference.r2_score(truth, value, sample_weight=weight),
         }
     for metric, number in wanted.items():
         assert prepare(metric, rows)(weight) == pytest.approx(number, rel=1e-6, abs=1e-9)
+
+
+def test_percentage_of_a_zero_is_undefined_and_never_huge() -> None:
+    assert np.isnan(score(Metric.MEAN_ABSOLUTE_PERCENTAGE_ERROR, Estimated(np.array([0.0, 1.0]), np.ones(2))))
 
 
 @pytest.mark.parametrize("metric", [Metric.ROC_AUC, Metric.AVERAGE_PRECISION])

@@ -101,9 +101,7 @@ CASES = {
     "too few rows": Case(
         Verdict.TOO_FEW_ROWS, "99 judged rows are fewer than the minimum of 100.", measured=measured(rows=99)
     ),
-    "undefined": Case(
-        Verdict.TOO_FEW_ROWS, "rocAuc is undefined on the 1,000 judged rows", measured=Measured(1000, {})
-    ),
+    "undefined": Case(Verdict.TOO_FEW_ROWS, "rocAuc is undefined on 1,000 rows", measured=Measured(1000, {})),
     "below minimum": Case(
         Verdict.BELOW_THRESHOLD,
         "rocAuc 0.59 is below the minimum of 0.60",

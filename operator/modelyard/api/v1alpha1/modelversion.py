@@ -27,7 +27,7 @@ from modelyard.api.v1alpha1.common import (
     VersionNumber,
     list_map,
 )
-from modelyard.api.v1alpha1.trainingrun import Metric, ModelName, StepName
+from modelyard.api.v1alpha1.trainingrun import Goal, Judge, MetricName, ModelName, StepName
 
 
 class ConditionType(StrEnum):
@@ -123,6 +123,8 @@ class RunReference(ApiModel):
     """Uid of the run."""
     namespace: ResourceName
     """Namespace of the run."""
+    start_time: Time | None = None
+    """When it began."""
 
 
 class StepCode(ApiModel):
@@ -164,6 +166,17 @@ class Lineage(ApiModel):
     """Champion when the version was made."""
 
 
+class Difference(ApiModel):
+    """The new version's value less the champion's, on the same rows."""
+
+    value: Decimal
+    """The difference."""
+    low: Decimal | None = None
+    """Lower end of its 95 % interval; absent when the numbers are a step's."""
+    high: Decimal | None = None
+    """Upper end of its 95 % interval."""
+
+
 class ChampionScore(ApiModel):
     """The champion on the same rows."""
 
@@ -173,25 +186,59 @@ class ChampionScore(ApiModel):
     """Digest of the champion's bytes."""
     value: Decimal
     """Its value of the deciding metric."""
+    difference: Difference | None = None
+    """How far the new version is from it."""
+
+
+class SliceScore(ApiModel):
+    """The group of a slice that fares worst beside the champion; without one, the group with the worst value."""
+
+    column: Annotated[str, Field(min_length=1, max_length=128)]
+    """Column of the slice."""
+    group: Annotated[str, Field(max_length=100)]
+    """Value of the column, cut to 100 characters."""
+    groups: Count32
+    """How many groups of the slice had enough rows to be judged."""
+    skipped: Count32 = 0
+    """How many groups had too few rows, or rows on which the metric is undefined."""
+    rows: Count64
+    """Number of the group's rows."""
+    value: Decimal
+    """Value of the deciding metric on them."""
+    champion: Decimal | None = None
+    """The champion's value on them."""
+    difference: Difference | None = None
+    """The new version's value less the champion's; its interval allows for the number of groups."""
+
+
+class FeatureImportance(ApiModel):
+    """What the model loses without the information of one feature."""
+
+    feature: Annotated[str, Field(min_length=1, max_length=128)]
+    """Name of the feature."""
+    value: Decimal
+    """How much worse the deciding metric becomes when the feature's values are shuffled among the rows."""
 
 
 class Evaluation(ApiModel):
     """How the version was judged."""
 
-    by: Annotated[str, Field(max_length=32, pattern=r"^Modelyard$")] = "Modelyard"
-    """Who judged: Modelyard scores the stored model itself."""
-    metric: Metric
+    by: Judge = Judge.MODELYARD
+    """Whose numbers they are: Modelyard's, which scores the stored model itself, or a step's."""
+    metric: MetricName
     """Metric that decided."""
+    goal: Goal | None = None
+    """Which direction of the metric is better."""
     value: Decimal | None = None
     """Value of the metric; absent when it could not be computed."""
     low: Decimal | None = None
     """Lower end of its 95 % interval."""
     high: Decimal | None = None
     """Upper end of its 95 % interval."""
-    rows: Count64
-    """Number of judged rows."""
-    dataset_digest: Digest
-    """Digest of the judged rows."""
+    rows: Count64 | None = None
+    """Number of judged rows; absent when the numbers are a step's."""
+    dataset_digest: Digest | None = None
+    """Digest of the judged rows; absent when a step judged rows of its own."""
     champion: ChampionScore | None = None
     """The champion on the same rows; absent for a first version."""
     verdict: Verdict
@@ -200,6 +247,14 @@ class Evaluation(ApiModel):
     """The outcome in a sentence."""
     metrics: Metrics = ()
     """Further metrics of the same rows."""
+    slices: Annotated[tuple[SliceScore, ...], Field(max_length=8, json_schema_extra=list_map("column"))] = ()
+    """Worst group of each slice; the report has all of them."""
+    importance: Annotated[
+        tuple[FeatureImportance, ...], Field(max_length=16, json_schema_extra=list_map("feature"))
+    ] = ()
+    """Most important features, in order; as many of 16 as fit the record."""
+    report_digest: Digest | None = None
+    """Digest of `report.html`, beside the record in the store."""
 
 
 class Card(ApiModel):
@@ -283,6 +338,10 @@ class ModelVersionStatus(ApiModel):
     """Generation that was last reconciled."""
     champion: Annotated[str, Field(max_length=3, pattern=r"^(Yes|No)$")] | None = None
     """Is it the champion of its model in this namespace?"""
+    score: Annotated[str, Field(max_length=96)] | None = None
+    """The deciding metric and its value, for display."""
+    comparison: Annotated[str, Field(max_length=96)] | None = None
+    """Which of the two is better, the version or the champion that it was judged against, and by how much, for display."""
     conversion: Conversion | None = None
     """How far a Pickle is on its way to ONNX; absent with other formats."""
     conditions: Conditions = ()
@@ -314,15 +373,14 @@ class ModelVersion(CustomResource):
         PrinterColumn(
             name="Metric",
             type="string",
-            json_path=".spec.evaluation.metric",
-            description="Metric that decided",
+            json_path=".status.score",
+            description="Metric that decided, and its value",
         ),
-        PrinterColumn(name="Value", type="string", json_path=".spec.evaluation.value", description="Its value"),
         PrinterColumn(
-            name="Was",
+            name="Comparison",
             type="string",
-            json_path=".spec.evaluation.champion.value",
-            description="The champion's value on the same rows",
+            json_path=".status.comparison",
+            description="Who is better, on the same rows, and by how much",
         ),
         PrinterColumn(name="Champion", type="string", json_path=".status.champion", description="Is it the champion?"),
     )

@@ -253,17 +253,29 @@ class Metric(StrEnum):
     ROC_AUC = "rocAuc"
     AVERAGE_PRECISION = "averagePrecision"
     LOG_LOSS = "logLoss"
+    BRIER_SCORE = "brierScore"
+    EXPECTED_CALIBRATION_ERROR = "expectedCalibrationError"
     ACCURACY = "accuracy"
+    BALANCED_ACCURACY = "balancedAccuracy"
     F1 = "f1"
+    PRECISION = "precision"
+    RECALL = "recall"
     MEAN_ABSOLUTE_ERROR = "meanAbsoluteError"
+    MEAN_ABSOLUTE_PERCENTAGE_ERROR = "meanAbsolutePercentageError"
     ROOT_MEAN_SQUARED_ERROR = "rootMeanSquaredError"
     R2 = "r2"
+
+
+MetricName = Annotated[str, Field(min_length=1, max_length=54, pattern=r"^[A-Za-z][A-Za-z0-9_.@/-]*$")]
+"""A metric of Modelyard's, or one that a step reports; `champion.` before it fits a metric's name too."""
+_METRICS = f"[{', '.join(repr(metric.value) for metric in Metric)}]"
+_METRIC_NAMES = ", ".join(metric.value for metric in Metric)
 
 
 class Threshold(ApiModel):
     """A bound that the new model must keep, whatever the champion does."""
 
-    metric: Metric
+    metric: MetricName
     """Metric that is bounded."""
     minimum: Decimal | None = None
     """Least value allowed."""
@@ -280,25 +292,59 @@ class Slice(ApiModel):
     """Column of the judged rows."""
     maximum_regression: Decimal
     """How much worse than the champion any group may be."""
+    minimum_rows: Annotated[int, Field(ge=1, le=1_000_000_000, json_schema_extra={"format": "int32"})] = 50
+    """Groups of fewer rows are reported, but not judged: they differ by chance."""
+
+
+class Judge(StrEnum):
+    """Who computes the numbers by which a model is judged."""
+
+    MODELYARD = "Modelyard"
+    STEP = "Step"
 
 
 class EvaluationSpec(ApiModel):
     """How the new model is judged against the champion, on the same rows."""
 
-    dataset: Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9][-a-z0-9]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
-    """Output, and path in it, that holds the judged rows."""
-    metric: Metric
+    by: Judge = Judge.MODELYARD
+    """Modelyard scores both models itself; Step = a step reports `<metric>` and, while there is a champion, `champion.<metric>`."""
+    dataset: (
+        Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9][-a-z0-9]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")] | None
+    ) = None
+    """Output, and path in it, that holds the judged rows; with `by: Step` its digest is recorded, when it is set."""
+    metric: MetricName
     """Metric that decides."""
     goal: Goal
     """Which direction of the metric is better."""
     minimum_improvement: Decimal = "0"
     """How much better than the champion the model must be; 0 = better at all, negative = how much worse it may be."""
-    minimum_rows: Annotated[int, Field(ge=1, le=1_000_000_000, json_schema_extra={"format": "int32"})] = 100
-    """Least number of judged rows."""
+    minimum_rows: Annotated[int, Field(ge=1, le=1_000_000_000, json_schema_extra={"format": "int32"})] | None = None
+    """Least number of judged rows; absent = 100."""
     thresholds: Annotated[tuple[Threshold, ...], Field(max_length=8, json_schema_extra=list_map("metric"))] = ()
     """Bounds that hold even for the first version."""
     slices: Annotated[tuple[Slice, ...], Field(max_length=8, json_schema_extra=list_map("column"))] = ()
     """Groups of rows of which none may become much worse."""
+
+    rules = (
+        Rule(
+            rule="self.by == 'Step' || has(self.dataset)",
+            message="must set `dataset` unless `by` is 'Step'",
+        ),
+        Rule(
+            rule=f"self.by == 'Step' || self.metric in {_METRICS}",
+            message=f"must be one of {_METRIC_NAMES} unless `by` is 'Step'",
+            field_path=".metric",
+        ),
+        Rule(
+            rule=f"self.by == 'Step' || !has(self.thresholds) || self.thresholds.all(t, t.metric in {_METRICS})",
+            message=f"must have in each `metric` one of {_METRIC_NAMES} unless `by` is 'Step'",
+            field_path=".thresholds",
+        ),
+        Rule(
+            rule="self.by != 'Step' || (!has(self.minimumRows) && !has(self.slices))",
+            message="must set neither `minimumRows` nor `slices` when `by` is 'Step': Modelyard sees none of its rows",
+        ),
+    )
 
 
 class TriggerReason(StrEnum):
@@ -397,7 +443,7 @@ class TrainingRunSpec(ApiModel):
             field_path=".steps",
         ),
         Rule(
-            rule="!has(self.evaluation) || self.steps.exists(s, has(s.outputs) && s.outputs.exists(o, self.evaluation.dataset.split('/')[0] == o))",
+            rule="!has(self.evaluation) || !has(self.evaluation.dataset) || self.steps.exists(s, has(s.outputs) && s.outputs.exists(o, self.evaluation.dataset.split('/')[0] == o))",
             message="must name an output of a step in `evaluation.dataset`",
             field_path=".evaluation.dataset",
         ),

@@ -36,6 +36,7 @@ INCURABLE: Final = frozenset(
         "DigestMismatch",
         "InvalidModel",
         "InvalidSource",
+        "MetricMissing",
         "OutputEmpty",
         "OutputMissing",
         "OutputRefused",

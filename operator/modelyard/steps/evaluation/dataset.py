@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from modelyard.conversion.runtime import OnnxModel
 from modelyard.conversion.tensors import Tensors, as_texts
+from modelyard.statistics.ranking import Integers
 from modelyard.steps.evaluation.errors import DatasetInvalid
 from modelyard.steps.tables import TableError, read_table
 from modelyard.storage.manifests import FileEntry, Manifest
@@ -81,6 +82,11 @@ class JudgedRows:
         if column not in self._table.column_names:
             raise DatasetInvalid(f"the judged rows must have the column '{column}' of evaluation.slices")
         return as_texts(self._table[column].to_pandas())
+
+    def sample(self, positions: Integers) -> "tuple[pd.DataFrame, pd.Series[Any]]":
+        """Return all columns of the rows at these positions, and their labels."""
+        taken: pd.DataFrame = self._table.take(positions).to_pandas()
+        return taken, pd.Series(taken[self._label], name=self._label)
 
     def predict(self, model: OnnxModel) -> Tensors:
         """Return a model's answers; memory for its inputs is bounded.

@@ -13,3 +13,9 @@ class ChampionUnusable(ValueError):  # noqa: N818
     """The champion cannot score the judged rows, so nothing can be said about being better than it."""
 
     reason: ClassVar[str] = "ChampionUnusable"
+
+
+class MetricMissing(ValueError):  # noqa: N818
+    """A step was to report a number by which the model is judged, and did not."""
+
+    reason: ClassVar[str] = "MetricMissing"

@@ -1,4 +1,4 @@
-"""From model directories and rows to the evaluation that a ModelVersion records."""
+"""From model directories and rows to the evaluation that a ModelVersion records, and the evidence for it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,23 +7,44 @@ from typing import Final
 
 import numpy as np
 
-from modelyard.api.v1alpha1.common import NamedDecimal
-from modelyard.api.v1alpha1.modelversion import ChampionScore, Evaluation
-from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Slice
+from modelyard.api.v1alpha1.modelversion import Evaluation
+from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Metric, Slice
 from modelyard.conversion.errors import ColumnError, ConversionError
 from modelyard.conversion.runtime import OnnxModel
 from modelyard.conversion.truth import pair
 from modelyard.model import InvalidModel, ModelDirectory, Signature, Task, load_model_directory
-from modelyard.statistics.bootstrap import Interval, bootstrap
-from modelyard.statistics.decimals import plain, to_decimal
-from modelyard.statistics.metrics import CLASSIFICATION, REGRESSION, Integers, Predicted, metrics_of, score
-from modelyard.statistics.verdict import Challenged, Group, Measured, Range, exceeds, judge
+from modelyard.report.evidence import Evidence, JudgedGroup
+from modelyard.statistics.bootstrap import bootstrap
+from modelyard.statistics.comparison import Scored, compare, to_range
+from modelyard.statistics.decimals import to_decimal
+from modelyard.statistics.importance import Importance, permutation_importance, sample_size
+from modelyard.statistics.metrics import (
+    CLASSIFICATION,
+    REGRESSION,
+    Classified,
+    Predicted,
+    metrics_of,
+    score,
+)
+from modelyard.statistics.ranking import Integers
+from modelyard.statistics.verdict import (
+    Challenged,
+    Group,
+    Measured,
+    exceeds,
+    is_large_enough,
+    is_regressed,
+    judge,
+    regression,
+)
 from modelyard.steps.evaluation.dataset import JudgedRows, digest_of, locate
 from modelyard.steps.evaluation.errors import ChampionUnusable, DatasetInvalid
+from modelyard.steps.evaluation.record import recorded
 
 MAX_GROUPS: Final = 200
+MAX_CLASSES_WITH_INTERVALS: Final = 20
+"""Beyond, only the deciding metric gets an interval: each class is ranked again in each resample."""
 _SEED: Final = 0
-_MAX_METRICS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -35,9 +56,17 @@ class Champion:
     folder: Path
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What is recorded, and why."""
+
+    evaluation: Evaluation
+    evidence: Evidence
+
+
 def evaluate(
     candidate: ModelDirectory, model: OnnxModel, output: Path, spec: EvaluationSpec, champion: Champion | None
-) -> Evaluation:
+) -> Judged:
     """Judge a model on the rows that the spec names.
 
     Args:
@@ -55,41 +84,38 @@ def evaluate(
     signature = candidate.signature
     _require_metrics(signature, spec)
     beaten = _load(champion, signature) if champion else None
-    rows_path = locate(output, spec.dataset)
+    rows_path = locate(output, spec.dataset or "")
     columns = {tensor.name for loaded in (model, beaten) if loaded for tensor in loaded.signature.inputs}
-    rows = JudgedRows(rows_path, signature.label or "", (*sorted(columns), *(part.column for part in spec.slices)))
+    label = signature.label or ""
+    rows = JudgedRows(rows_path, label, (*sorted(columns), *(part.column for part in spec.slices)))
     predicted = _predict(model, rows)
     rival = _predict_champion(champion, beaten, rows) if champion and beaten else None
-    values = {
-        metric: value for metric in metrics_of(predicted) if (value := to_decimal(score(metric, predicted))) is not None
-    }
-    resampled = bootstrap(spec.metric, [predicted, rival] if rival else [predicted], seed=_SEED)
-    interval = _range(resampled.interval())
-    measured = Measured(len(rows), values, interval)
-    challenged: Challenged | None = None
-    groups: tuple[Group, ...] = ()
-    if champion and rival:
-        value = to_decimal(score(spec.metric, rival))
-        challenged = Challenged(champion.version, value, _range(resampled.difference(0, 1)))
-        groups = _groups(spec, rows, predicted, rival)
-    judgement = judge(spec, measured, challenged, groups)
-    decided = values.get(spec.metric)
-    return Evaluation(
-        metric=spec.metric,
-        value=None if decided is None else plain(decided),
-        low=plain(interval.low) if interval else None,
-        high=plain(interval.high) if interval else None,
-        rows=len(rows),
-        dataset_digest=digest_of(rows_path),
-        champion=_champion_score(champion, challenged),
-        verdict=judgement.verdict,
-        message=judgement.message,
-        metrics=tuple(
-            NamedDecimal(name=metric, value=plain(other))
-            for metric, other in values.items()
-            if metric is not spec.metric
-        )[:_MAX_METRICS],
+    scores = _scores(spec, predicted, rival)
+    deciding = next(scored for scored in scores if scored.metric == spec.metric)
+    groups = _groups(spec, rows, predicted, rival)
+    measured = Measured(
+        len(rows),
+        {scored.metric.value: scored.value for scored in scores if scored.value is not None},
+        deciding.interval,
     )
+    challenged = (
+        Challenged(champion.version, deciding.champion, deciding.difference_interval) if champion and rival else None
+    )
+    judgement = judge(spec, measured, challenged, groups)
+    evidence = Evidence(
+        label=label,
+        classes=_classes(signature),
+        model=predicted,
+        champion=rival,
+        scores=scores,
+        groups=_judged_groups(spec, groups),
+        importance=_importance(spec, model, rows),
+    )
+    known = (champion.version, champion.digest) if champion else None
+    evaluation = recorded(spec, judgement, evidence, known).model_copy(
+        update={"rows": len(rows), "dataset_digest": digest_of(rows_path)}
+    )
+    return Judged(evaluation, evidence)
 
 
 def _require_metrics(signature: Signature, spec: EvaluationSpec) -> None:
@@ -137,23 +163,53 @@ def _predict_champion(champion: Champion, model: OnnxModel, rows: JudgedRows) ->
         ) from None
 
 
-def _groups(spec: EvaluationSpec, rows: JudgedRows, candidate: Predicted, champion: Predicted) -> tuple[Group, ...]:
-    """Score both models on every group of every slice; only a group that is too much worse needs an interval."""
-    found = [
-        (group, chosen) for part in spec.slices for group, chosen in _scored(part, spec, rows, candidate, champion)
-    ]
-
-    def difference(chosen: Integers) -> Range | None:
-        pair_of_models = [candidate.take(chosen), champion.take(chosen)]
-        return _range(bootstrap(spec.metric, pair_of_models, seed=_SEED).difference(0, 1, comparisons=len(found)))
-
+def _scores(spec: EvaluationSpec, model: Predicted, champion: Predicted | None) -> tuple[Scored, ...]:
+    classes = model.probabilities.shape[1] if isinstance(model, Classified) else 0
     return tuple(
-        replace(group, difference=difference(chosen)) if exceeds(spec, group) else group for group, chosen in found
+        compare(
+            metric,
+            model,
+            champion,
+            seed=_SEED,
+            with_intervals=metric == spec.metric or classes <= MAX_CLASSES_WITH_INTERVALS,
+        )
+        for metric in metrics_of(model)
     )
 
 
+def _groups(
+    spec: EvaluationSpec, rows: JudgedRows, candidate: Predicted, champion: Predicted | None
+) -> tuple[Group, ...]:
+    """Score both models on every group of every slice; only groups that may matter get an interval."""
+    metric = Metric(spec.metric)
+    found = [
+        (group, chosen) for part in spec.slices for group, chosen in _scored(part, metric, rows, candidate, champion)
+    ]
+    worst = {_worst(spec, part, [group for group, _ in found]) for part in spec.slices}
+
+    def with_interval(group: Group, chosen: Integers) -> Group:
+        if champion is None or not (group in worst or exceeds(spec, group)):
+            return group
+        pair_of_models = [candidate.take(chosen), champion.take(chosen)]
+        resampled = bootstrap(metric, pair_of_models, seed=_SEED)
+        return replace(group, difference=to_range(resampled.difference(0, 1, comparisons=len(found))))
+
+    return tuple(with_interval(group, chosen) for group, chosen in found)
+
+
+def _worst(spec: EvaluationSpec, part: Slice, groups: list[Group]) -> Group | None:
+    regressed = [
+        (worse, group)
+        for group in groups
+        if group.column == part.column
+        and is_large_enough(part, group)
+        and (worse := regression(spec.goal, group)) is not None
+    ]
+    return max(regressed, key=lambda pair: pair[0])[1] if regressed else None
+
+
 def _scored(
-    part: Slice, spec: EvaluationSpec, rows: JudgedRows, candidate: Predicted, champion: Predicted
+    part: Slice, metric: Metric, rows: JudgedRows, candidate: Predicted, champion: Predicted | None
 ) -> Iterator[tuple[Group, Integers]]:
     names, positions = np.unique(rows.texts(part.column).astype(str), return_inverse=True)
     if len(names) > MAX_GROUPS:
@@ -163,21 +219,33 @@ def _scored(
     order = np.argsort(positions, kind="stable").astype(np.int64)
     ends = np.cumsum(np.bincount(positions, minlength=len(names)))
     for name, chosen in zip(names, np.split(order, ends[:-1]), strict=True):
-        value = to_decimal(score(spec.metric, candidate.take(chosen)))
-        rival = to_decimal(score(spec.metric, champion.take(chosen)))
-        if value is not None and rival is not None:
-            yield Group(part.column, str(name), len(chosen), value, rival), chosen
+        value = to_decimal(score(metric, candidate.take(chosen)))
+        rival = to_decimal(score(metric, champion.take(chosen))) if champion else None
+        yield Group(part.column, str(name), len(chosen), value, rival), chosen
 
 
-def _champion_score(champion: Champion | None, challenged: Challenged | None) -> ChampionScore | None:
-    if champion is None or challenged is None or challenged.value is None:
+def _judged_groups(spec: EvaluationSpec, groups: tuple[Group, ...]) -> tuple[JudgedGroup, ...]:
+    parts = {part.column: part for part in spec.slices}
+    return tuple(
+        JudgedGroup(group, is_large_enough(parts[group.column], group), is_regressed(spec, group)) for group in groups
+    )
+
+
+def _importance(spec: EvaluationSpec, model: OnnxModel, rows: JudgedRows) -> Importance | None:
+    """Shuffle the features of a sample of the rows, one after another."""
+    features = [tensor.name for tensor in model.signature.inputs]
+    size = sample_size(len(rows), len(features))
+    if size is None:
         return None
-    return ChampionScore(version=champion.version, digest=champion.digest, value=plain(challenged.value))
+    chosen = np.sort(np.random.default_rng(_SEED).choice(len(rows), size, replace=False)).astype(np.int64)
+    sample, truth = rows.sample(chosen)
+    metric = Metric(spec.metric)
 
+    def score_shuffled(feature: str | None, positions: Integers) -> float:
+        columns = sample if feature is None else sample.assign(**{feature: sample[feature].take(positions).array})
+        return score(metric, pair(model.signature, model.predict(columns), truth))
 
-def _range(interval: Interval | None) -> Range | None:
-    low, high = (to_decimal(interval.low), to_decimal(interval.high)) if interval else (None, None)
-    return None if low is None or high is None else Range(low, high)
+    return permutation_importance(features, size, spec.goal, score_shuffled, seed=_SEED)
 
 
 def _classes(signature: Signature) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Format, Reason, Verdict
+from modelyard.api.v1alpha1.comparison import comparison, score
+from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Evaluation, Format, Reason, Verdict
 from modelyard.api.v1alpha1.observation import ArtifactState, ObservedArtifact
 from modelyard.controller.engine.conditions import Condition
 from modelyard.controller.engine.plan import Event, Plan
@@ -31,7 +32,7 @@ def decide(observed: Observed) -> Plan:
     conversion = advance(observed, artifact) if version.spec.format is Format.PICKLE else None
     parts = (artifact, conversion.condition) if conversion else (artifact,)
     champion = "Yes" if observed.is_champion else "No"
-    status: dict[str, Any] = {"champion": champion}
+    status: dict[str, Any] = {"champion": champion, **_summary(version.spec.evaluation)}
     if conversion:
         status["conversion"] = conversion.status.model_dump(by_alias=True, exclude_none=True, mode="json")
     due = (
@@ -46,6 +47,12 @@ def decide(observed: Observed) -> Plan:
         events=_events(observed, champion, parts),
         requeue_after=min((seconds for seconds in due if seconds is not None), default=None),
     )
+
+
+def _summary(evaluation: Evaluation | None) -> dict[str, str]:
+    """Return what `kubectl get` shows of an evaluation; a column can show a field, not compute one."""
+    found = {"score": score(evaluation), "comparison": comparison(evaluation)} if evaluation else {}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _ready(observed: Observed, parts: Sequence[Condition]) -> Condition:

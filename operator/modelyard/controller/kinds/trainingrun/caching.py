@@ -202,7 +202,8 @@ def _rival_digest(observed: Observed, digest: str) -> str | None:
 
 def _dataset_digest(observed: Observed) -> str | None:
     evaluation = observed.run.spec.evaluation
-    return outputs_of(observed)[evaluation.dataset.partition("/")[0]].digest if evaluation else None
+    dataset = evaluation.dataset if evaluation else None
+    return outputs_of(observed)[dataset.partition("/")[0]].digest if dataset else None
 
 
 def _refused(step: StepStatus, why: str) -> StepStatus:

@@ -38,7 +38,9 @@ from modelyard.api.v1alpha1.names import (
 )
 from modelyard.api.v1alpha1.trainingrun import (
     Component,
+    EvaluationSpec,
     InputMode,
+    Judge,
     Output,
     ResolvedInput,
     Step,
@@ -100,9 +102,10 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
     run, images, outputs = observed.run, observed.images, outputs_of(observed)
     evaluation = run.spec.evaluation
     read = [_output_source(outputs[MODEL_OUTPUT])]
-    if evaluation:
+    if evaluation and evaluation.dataset:
         dataset = outputs[evaluation.dataset.partition("/")[0]]
         read.append({**_output_source(dataset), "name": "dataset"})
+    if evaluation and evaluation.by is Judge.MODELYARD:
         read.extend(_champion_sources(observed))
     maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
     variables = {
@@ -111,7 +114,7 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
     }
     if evaluation:
-        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed))
+        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed, evaluation))
     register = build_container(
         images,
         name=REGISTER_STEP,
@@ -223,7 +226,12 @@ def lineage_of(observed: Observed) -> Lineage:
     run, best = observed.run, observed.champion
     parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
     return Lineage(
-        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
+        training_run=RunReference(
+            name=run.metadata.name,
+            uid=run.metadata.uid,
+            namespace=run.metadata.namespace,
+            start_time=run.status.start_time,
+        ),
         code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
         inputs=tuple(
             InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
@@ -359,11 +367,28 @@ def _champion_sources(observed: Observed) -> list[dict[str, str]]:
     return [source(CHAMPION_INPUT, best.spec.artifact.uri, best.spec.artifact.digest)] if best else []
 
 
-def _evaluation(observed: Observed) -> dict[str, Any]:
-    best = observed.champion
-    champion = {"version": best.spec.version, "digest": best.spec.artifact.digest} if best else None
-    asked = dump(observed.run.spec.evaluation)
-    return {**asked, "champion": champion} if champion else asked
+def _evaluation(observed: Observed, asked: EvaluationSpec) -> dict[str, Any]:
+    reported = asked.by is Judge.STEP
+    best = _scored_champion(observed) if reported else observed.champion
+    evaluation = dump(asked)
+    if reported:
+        evaluation["reported"] = {metric.name: metric.value for metric in observed.run.status.metrics}
+    if best:
+        evaluation["champion"] = {"version": best.spec.version, "digest": best.spec.artifact.digest}
+    return evaluation
+
+
+def _scored_champion(observed: Observed) -> ModelVersion | None:
+    """Return the champion of which a step's numbers speak: the one that it was given, which may have been beaten since.
+
+    A step that was given none by us got it in a way of its own; then it is today's.
+    """
+    for step in reversed(observed.run.spec.steps):
+        if CHAMPION_INPUT in step.inputs and (attempts := observed.attempts.get(step.name)):
+            read = job_sources(attempts[-1].manifest) or ()
+            digest = next((known["digest"] for known in read if known["name"] == CHAMPION_INPUT), None)
+            return next((v for v in observed.versions if v.spec.artifact.digest == digest), None)
+    return observed.champion
 
 
 def _record(observed: Observed, version: int, model: Output) -> dict[str, Any]:

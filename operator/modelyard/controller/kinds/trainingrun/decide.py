@@ -6,6 +6,7 @@ from typing import Any, Final
 from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, model_version_name
 from modelyard.api.v1alpha1.trainingrun import (
     ConditionType,
+    Judge,
     Reason,
     StepState,
     StepStatus,
@@ -213,9 +214,10 @@ def _publish(observed: Observed, answered: Registration) -> _Act:
     moved = _champion_moved(observed, answered)
     count = judgements(observed)
     other_number = answered.record.version != number_of(observed.run.status.model_version_name or "")
-    if other_number or (moved and count < JUDGEMENTS):
+    again = moved and count < JUDGEMENTS and not _reported(answered)
+    if other_number or again:
         return _Act(create=(_register_job(observed, answered.attempt.number + 1),))
-    why = f"the champion changed each of the {count} times that the model was judged" if moved else None
+    why = _why_moved(answered, count) if moved else None
     version = build_model_version(observed, answered.record, answered.result, champion_moved=why)
     return _Act(create=(version,), requeue_after=0.0)
 
@@ -227,6 +229,18 @@ def _champion_moved(observed: Observed, answered: Registration) -> bool:
         return False
     judged_against = evaluation.champion.digest if evaluation.champion else None
     return judged_against != (champion.spec.artifact.digest if champion else None)
+
+
+def _reported(answered: Registration) -> bool:
+    """Say whether a step compared the models: it cannot be asked again, as register can."""
+    evaluation = answered.result.evaluation
+    return evaluation is not None and evaluation.by is Judge.STEP
+
+
+def _why_moved(answered: Registration, count: int) -> str:
+    if _reported(answered):
+        return "the champion changed after the step had compared the model with another one; start the run again"
+    return f"the champion changed each of the {count} times that the model was judged"
 
 
 def _register_job(observed: Observed, attempt: int) -> Manifest:

@@ -167,8 +167,9 @@ def invalid(spec: TrainingRunSpec) -> str | None:
                 )
         available.update(step.outputs)
     outputs = {name for step in spec.steps for name in step.outputs}
-    if spec.evaluation and spec.evaluation.dataset.partition("/")[0] not in outputs:
-        return f"`evaluation.dataset` is '{spec.evaluation.dataset}': must name an output of a step"
+    dataset = spec.evaluation.dataset if spec.evaluation else None
+    if dataset and dataset.partition("/")[0] not in outputs:
+        return f"`evaluation.dataset` is '{dataset}': must name an output of a step"
     return None
 
 
