@@ -163,3 +163,59 @@ def test_champion_of_other_classes_or_broken_bytes_is_named(bench: Bench) -> Non
     (folder / "model.onnx").write_bytes(b"\x08")
     with pytest.raises(ChampionUnusable, match="version 6, the champion, cannot be loaded"):
         bench.run(candidate, Champion(6, DIGEST, folder))
+
+
+def test_difference_from_the_champion_is_recorded_with_its_interval(bench: Bench) -> None:
+    found = bench.judge({"a": 1.0, "b": 0.3}, {"a": 1.0})
+    assert found.champion is not None
+    difference = found.champion.difference
+    assert difference is not None
+    assert found.value is not None
+    assert float(difference.value) == pytest.approx(float(found.value) - float(found.champion.value), abs=1e-6)
+    assert 0 < float(difference.low or 0) < float(difference.value) < float(difference.high or 0)
+    assert found.goal == "Maximize"
+
+
+def test_worst_group_of_a_slice_is_recorded(bench: Bench) -> None:
+    slices = [{"column": "carrier", "maximumRegression": "0.02"}]
+    (found,) = bench.judge({"a": 1.0, "b": 0.05}, {"a": 0.3, "b": 1.0}, slices=slices).slices
+    assert (found.column, found.group, found.groups, found.skipped) == ("carrier", "HA", 2, 0)
+    assert found.difference is not None
+    assert float(found.difference.high or 0) < -0.02
+    assert float(found.value) < float(found.champion or 0)
+
+
+def test_first_version_records_its_weakest_group(bench: Bench) -> None:
+    (found,) = bench.judge({"a": 1.0}, slices=[{"column": "carrier", "maximumRegression": "0"}]).slices
+    assert (found.group, found.champion, found.difference) == ("HA", None, None)
+
+
+def test_tiny_group_neither_passes_nor_fails(tmp_path: Path) -> None:
+    """All rows of a tiny group may be wrong in every resample, so its interval alone would not protect it."""
+    table = rows()
+    table["gate"] = ["tiny"] * 5 + ["main"] * (ROWS - 5)
+    table.loc[:4, ["a", "b", "late"]] = [-9.0, 9.0, 1]
+    bench = Bench(tmp_path, table)
+    slices = [{"column": "gate", "maximumRegression": "0"}]
+    asked = {"metric": "accuracy", "minimumImprovement": "-1"}
+    found = bench.judge({"a": 1.0}, {"b": 1.0}, slices=slices, **asked)
+    assert found.verdict is Verdict.BETTER_THAN_CHAMPION
+    assert [(part.group, part.groups, part.skipped) for part in found.slices] == [("main", 1, 1)]
+    judged = bench.judge({"a": 1.0}, {"b": 1.0}, slices=[{**slices[0], "minimumRows": 5}], **asked)
+    assert (judged.verdict, judged.slices[0].group) == (Verdict.SLICE_REGRESSED, "tiny")
+
+
+def test_feature_that_the_model_uses_is_the_important_one(bench: Bench) -> None:
+    found = bench.judge({"a": 1.0, "b": 0.0})
+    assert [part.feature for part in found.importance] == ["a", "b"]
+    assert float(found.importance[0].value) > 0.1
+    assert float(found.importance[1].value) == 0
+
+
+def test_many_classes_cost_no_intervals_but_the_deciding_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.steps.evaluation.judging.MAX_CLASSES_WITH_INTERVALS", 1)
+    directory = write_linear_classifier(bench.folder / "model", {"a": 1.0})
+    model = OnnxModel(directory.model_file, directory.signature)
+    spec = EvaluationSpec.model_validate({"dataset": "features/test", "metric": "rocAuc", "goal": "Maximize"})
+    scores = evaluate(directory, model, bench.folder / "dataset", spec, None).evidence.scores
+    assert [scored.metric for scored in scores if scored.interval] == ["rocAuc"]

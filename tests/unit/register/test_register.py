@@ -90,6 +90,52 @@ def test_repeated_attempt_gives_the_same_record(pod: Path, monkeypatch: pytest.M
     assert (pod / "models/flight-delay/v7/record.json").read_bytes() == before
 
 
+def test_report_lies_beside_the_record_which_has_its_digest(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch, champion={"version": 6, "digest": f"sha256:{HEX}"})
+    evaluation = Evaluation.model_validate(register.main()["evaluation"])
+    page = (pod / "models/flight-delay/v7/report.html").read_bytes()
+    assert evaluation.report_digest == f"sha256:{hashlib.sha256(page).hexdigest()}"
+    assert evaluation.message in page.decode()
+    assert evaluation.dataset_digest is not None
+    assert evaluation.dataset_digest in page.decode()
+
+
+def test_model_that_is_not_judged_has_no_report(pod: Path) -> None:
+    register.main()
+    assert not (pod / "models/flight-delay/v7/report.html").exists()
+
+
+def test_parameters_of_the_run_are_in_the_report(pod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch)
+    (tmp_path / "inputs" / ".modelyard").mkdir()
+    document = {"parameters": {"maxDepth": "6<7"}, "seed": 7}
+    (tmp_path / "inputs" / ".modelyard" / "parameters.json").write_text(json.dumps(document))
+    register.main()
+    assert "6&lt;7" in (pod / "models/flight-delay/v7/report.html").read_text()
+
+
+def test_numbers_of_a_step_are_recorded_and_reported(
+    pod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = {"version": 6, "digest": f"sha256:{HEX}"}
+    reported = {"ndcg": "0.5", "champion.ndcg": "0.4"}
+    asked = {"by": "Step", "metric": "ndcg", "goal": "Maximize", "reported": reported, "champion": champion}
+    monkeypatch.setenv("MODELYARD_EVALUATION", json.dumps(asked))
+    (tmp_path / "inputs" / "dataset" / "test" / "rows.csv").unlink()
+    found = register.main()
+    evaluation = Evaluation.model_validate(found["evaluation"])
+    assert (evaluation.by, evaluation.value, evaluation.dataset_digest) == ("Step", "0.5", None)
+    assert "datasetDigest" not in found["artifact"]
+    assert "ndcg 0.5 is 0.1 better" in (pod / "models/flight-delay/v7/report.html").read_text()
+
+
+def test_rows_of_a_step_are_named_by_their_digest(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(monkeypatch)
+    digest = register.main()["artifact"]["datasetDigest"]
+    ask(monkeypatch, by="Step", reported={"rocAuc": "0.7"})
+    assert register.main()["artifact"]["datasetDigest"] == digest
+
+
 def test_model_that_breaks_its_golden_examples_is_invalid(pod: Path, tmp_path: Path) -> None:
     examples = tmp_path / "inputs" / "model" / "examples.json"
     document = json.loads(examples.read_text())
@@ -143,5 +189,6 @@ def test_every_reason_of_the_contract_is_known() -> None:
         "StoreUnreachable",
         "DatasetInvalid",
         "ChampionUnusable",
+        "MetricMissing",
     }
     assert wanted <= set(register.REASONS.values())

@@ -58,14 +58,13 @@ def recorded(
 
 
 def fitted(evaluation: Evaluation) -> Evaluation:
-    """Return the evaluation without the least important features, and then slices, that do not fit the record.
+    """Return the evaluation without the least important features, then slices, then metrics, that do not fit.
 
-    Both are all in the report. What was decided and why always fits.
+    The report has all of them. What was decided and why always fits.
     """
-    while _size(evaluation) > MAX_BYTES and evaluation.importance:
-        evaluation = evaluation.model_copy(update={"importance": evaluation.importance[:-1]})
-    while _size(evaluation) > MAX_BYTES and evaluation.slices:
-        evaluation = evaluation.model_copy(update={"slices": evaluation.slices[:-1]})
+    for name in ("importance", "slices", "metrics"):
+        while _size(evaluation) > MAX_BYTES and getattr(evaluation, name):
+            evaluation = evaluation.model_copy(update={name: getattr(evaluation, name)[:-1]})
     return evaluation
 
 
