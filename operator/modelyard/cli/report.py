@@ -68,4 +68,4 @@ def _read(root: str, version: ModelVersion) -> bytes:
         key = report_key(version.spec.model, version.spec.version)
         return read_all(ObjectStore(root), key, MAX_REPORT_BYTES)
     except StorageError as error:
-        raise ReportError(f"{error} (your own credentials are used, from AWS_ACCESS_KEY_ID and the like)") from None
+        raise ReportError(f"{error}; this command reads with your own credentials, such as AWS_ACCESS_KEY_ID") from None

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from modelyard.api.schema import custom_resource_definition
 from modelyard.api.v1alpha1 import KINDS
+from modelyard.api.v1alpha1.trainingrun import Metric
 from tests.cluster.api.conftest import RefusedError, Resources
 from tests.cluster.api.objects import DIGEST, FULL, MINIMAL, Object, merged
 
@@ -46,8 +47,11 @@ BUILT_IN = {"name": "prepare", "uses": "tabular/prepare@v1"}
 LAKE = {"name": "lake", "uri": "s3://b/lake/", "mode": "Reference"}
 MODEL_STEP = _step("train", outputs=["model"])
 EVALUATION = {"dataset": "model/test", "metric": "rocAuc", "goal": "Maximize"}
+BY_STEP = {"by": "Step", "metric": "ndcg@10", "goal": "Maximize"}
+METRICS = ", ".join(metric.value for metric in Metric)
 THRESHOLD = {"metric": "rocAuc"}
 STEP_ACCESS = {"name": "modelyard-step-tracker"}
+SLICE = {"column": "carrier", "maximumRegression": "0.02"}
 LABELS = "must not set labels in the domains 'modelyard.dev', 'kubernetes.io' or 'k8s.io'"
 BLOB = f"s3://bucket/blobs/sha256/{DIGEST[7:]}"
 
@@ -229,6 +233,41 @@ CASES = [
         LABELS,
         _steps(_step(**_labels("example.com/team"))),
         _steps(_step(**_labels("kueue.x-k8s.io/queue") | _labels("app.kubernetes.io/name"))),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation",
+        "must set `dataset` unless `by` is 'Step'",
+        _steps(MODEL_STEP, evaluation=BY_STEP),
+        _steps(MODEL_STEP, evaluation={"metric": "rocAuc", "goal": "Maximize"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation",
+        f"must be one of {METRICS} unless `by` is 'Step'",
+        _steps(MODEL_STEP, evaluation=BY_STEP),
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "metric": "ndcg@10"}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation",
+        f"must have in each `metric` one of {METRICS} unless `by` is 'Step'",
+        _steps(MODEL_STEP, evaluation={**BY_STEP, "thresholds": [{"metric": "map", "minimum": "0.1"}]}),
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "thresholds": [{"metric": "map", "minimum": "0.1"}]}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation",
+        "must set neither `minimumRows` nor `slices` when `by` is 'Step': Modelyard sees none of its rows",
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "minimumRows": 5}),
+        _steps(MODEL_STEP, evaluation={**BY_STEP, "minimumRows": 5}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.evaluation",
+        "must set neither `minimumRows` nor `slices` when `by` is 'Step': Modelyard sees none of its rows",
+        _steps(MODEL_STEP, evaluation={**EVALUATION, "slices": [SLICE]}),
+        _steps(MODEL_STEP, evaluation={**BY_STEP, "slices": [SLICE]}),
     ),
     Case(
         "TrainingRun",

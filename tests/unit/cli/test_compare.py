@@ -67,3 +67,38 @@ def test_compare_shows_what_the_champion_scored_on_the_same_rows() -> None:
     }
     assert rows["evaluation", "champion then"] == "v1 (0.70)"
     assert rows["evaluation", "verdict"] == "BetterThanChampion"
+
+
+def test_compare_shows_the_interval_of_the_difference_and_the_worst_groups() -> None:
+    difference = {"value": "0.01", "low": "0.002", "high": "0.018"}
+    evaluation = {
+        "metric": "rocAuc",
+        "goal": "Maximize",
+        "value": "0.71",
+        "low": "0.7",
+        "high": "0.72",
+        "verdict": "BetterThanChampion",
+        "champion": {"version": 1, "digest": f"sha256:{1:064x}", "value": "0.70", "difference": difference},
+        "slices": [
+            {
+                "column": "carrier",
+                "group": "HA",
+                "groups": 12,
+                "rows": 98,
+                "value": "0.6",
+                "champion": "0.65",
+                "difference": {"value": "-0.05", "low": "-0.2", "high": "0.1"},
+            }
+        ],
+    }
+    rows = {row.name: row.right for row in compare(Side(version(1)), Side(version(2, evaluation=evaluation)))}
+    assert rows["95 % interval"] == "0.7 … 0.72"
+    assert rows["compared with it"] == "0.01 better than v1"
+    assert rows["difference"] == "0.01 (0.002 … 0.018)"
+    assert rows["slice carrier"] == "worst of 12: 'HA' 0.6 on 98 rows, champion 0.65, difference -0.05 (-0.2 … 0.1)"
+
+
+def test_compare_of_a_step_s_numbers_has_neither_rows_nor_intervals() -> None:
+    evaluation = {"by": "Step", "metric": "ndcg", "goal": "Maximize", "value": "0.7", "verdict": "FirstVersion"}
+    rows = {row.name: row.right for row in compare(Side(version(1)), Side(version(2, evaluation=evaluation)))}
+    assert (rows["by"], rows["rows"], rows["judged rows"], rows["95 % interval"]) == ("Step", "—", "—", "—")

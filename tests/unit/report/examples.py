@@ -82,16 +82,13 @@ def subject(
         }
     )
     small = Decimal("0.1")
+    usual = Group("carrier", EVIL, 80, small, small, Range(-small, small))
+    tiny = Group("carrier", "", 3, small, None)
+    worse = Group("carrier", "HA", 98, small, 2 * small, Range(-2 * small, -small))
     groups = (
-        JudgedGroup(
-            Group("carrier", EVIL, 80, small, small, Range(-small, small)), is_large_enough=True, is_regressed=False
-        ),
-        JudgedGroup(Group("carrier", "", 3, small, None), is_large_enough=False, is_regressed=False),
-        JudgedGroup(
-            Group("carrier", "HA", 98, small, 2 * small, Range(-2 * small, -small)),
-            is_large_enough=True,
-            is_regressed=True,
-        ),
+        JudgedGroup(usual, is_large_enough=True, is_regressed=False),
+        JudgedGroup(tiny, is_large_enough=False, is_regressed=False),
+        JudgedGroup(worse, is_large_enough=True, is_regressed=True),
     )
     drops = (Drop(EVIL, 0.12, 0.01), Drop("distance", 0.01, 0.02), Drop("noise", -0.001, 0.001))
     evidence = Evidence(

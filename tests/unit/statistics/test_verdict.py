@@ -142,6 +142,41 @@ CASES = {
         champion=champion(),
         groups=(group("0.63", "0.65", "-0.03", "-0.01"),),
     ),
+    "group of too few rows": Case(
+        Verdict.BETTER_THAN_CHAMPION,
+        spec=spec(slices=[{**SLICES[0], "minimumRows": 99}]),
+        champion=champion(),
+        groups=(group("0.1", "0.9", "-0.9", "-0.7"),),
+    ),
+    "group of just enough rows": Case(
+        Verdict.SLICE_REGRESSED,
+        spec=spec(slices=[{**SLICES[0], "minimumRows": 98}]),
+        champion=champion(),
+        groups=(group("0.1", "0.9", "-0.9", "-0.7"),),
+    ),
+    "group whose metric is undefined": Case(
+        Verdict.BETTER_THAN_CHAMPION,
+        spec=spec(slices=SLICES),
+        champion=champion(),
+        groups=(Group("carrier", "HA", 98, None, Decimal("0.9")), Group("carrier", "AA", 98, Decimal("0.1"), None)),
+    ),
+    "numbers of a step": Case(
+        Verdict.FIRST_VERSION,
+        "rocAuc 0.71; there is no champion to beat.",
+        measured=Measured(None, {"rocAuc": Decimal("0.71")}),
+    ),
+    "percentage of a zero": Case(
+        Verdict.TOO_FEW_ROWS,
+        "meanAbsolutePercentageError is undefined on 1,000 rows: a label is 0",
+        spec(metric="meanAbsolutePercentageError", goal="Minimize"),
+        Measured(1000, {}),
+    ),
+    "minimum of rows where none is said": Case(
+        Verdict.TOO_FEW_ROWS,
+        "99 judged rows are fewer than the minimum of 100.",
+        spec(minimumRows=None),
+        measured(rows=99),
+    ),
     "several groups regressed": Case(
         Verdict.SLICE_REGRESSED,
         "carrier 'F9' (and 1 more groups)",

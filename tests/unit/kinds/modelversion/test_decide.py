@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.api.v1alpha1.modelversion import ModelVersion, Verdict
+from modelyard.api.v1alpha1.modelversion import Evaluation, ModelVersion, Verdict
 from modelyard.api.v1alpha1.observation import Observation
 from modelyard.controller.engine.conditions import Condition, merge_conditions
 from modelyard.controller.engine.plan import Plan
@@ -159,3 +159,23 @@ def test_decide_settles_at_once(verdict: str | None, state: str | None, retired:
     status = {**(first.status or {}), "conditions": merge_conditions([], first.conditions, 1, CREATED)}
     again = plan_for(version(verdict=verdict, **more, status=status), observation=observation, seconds=seconds)
     assert (again.status, again.conditions, again.events) == (first.status, first.conditions, ())
+
+
+def test_status_says_who_is_better_and_by_how_much() -> None:
+    body = {
+        "metric": "rocAuc",
+        "goal": "Maximize",
+        "value": "0.7134",
+        "verdict": "BetterThanChampion",
+        "champion": {"version": 6, "digest": DIGEST, "value": "0.7092"},
+    }
+    judged = version()
+    evaluation = Evaluation.model_validate(body)
+    judged = judged.model_copy(update={"spec": judged.spec.model_copy(update={"evaluation": evaluation})})
+    status = plan_for(judged).status
+    assert status is not None
+    assert (status["score"], status["comparison"]) == ("rocAuc 0.7134", "0.0042 better than v6")
+
+
+def test_status_of_a_version_that_was_not_judged_compares_nothing() -> None:
+    assert plan_for(version(verdict=None)).status == {"champion": "No"}

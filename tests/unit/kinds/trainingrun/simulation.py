@@ -387,9 +387,11 @@ class Cluster:
         environment = {v["name"]: v["value"] for v in job["spec"]["template"]["spec"]["containers"][0]["env"]}
         if "MODELYARD_EVALUATION" not in environment:
             return {"artifact": {"schemaDigest": digest("schema")}}
-        best = json.loads(environment["MODELYARD_EVALUATION"]).get("champion")
+        asked = json.loads(environment["MODELYARD_EVALUATION"])
+        best = asked.get("champion")
         evaluation = {
-            "metric": "rocAuc",
+            "by": asked["by"],
+            "metric": asked["metric"],
             "value": "0.7",
             "rows": 100,
             "datasetDigest": digest("rows"),

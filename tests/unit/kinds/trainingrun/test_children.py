@@ -71,11 +71,11 @@ TRAIN: dict[str, Any] = {
 }
 
 
-def champion(version: int = 6) -> ModelVersion:
+def champion(version: int = 6, letter: str = "c") -> ModelVersion:
     body = {
         "model": "flight-delay",
         "version": version,
-        "artifact": {"uri": f"s3://air/blobs/sha256/{'c' * 64}", "digest": sha("c")},
+        "artifact": {"uri": f"s3://air/blobs/sha256/{letter * 64}", "digest": sha(letter)},
         "evaluation": {"metric": "rocAuc", "rows": 5, "datasetDigest": sha("d"), "verdict": "FirstVersion"},
     }
     metadata = {"name": f"flight-delay-v{version}", "namespace": "air", "uid": "champion-uid"}
@@ -180,6 +180,28 @@ def test_register_without_an_evaluation_judges_nothing() -> None:
     pod = job["spec"]["template"]["spec"]
     assert [s["name"] for s in json.loads(environment(pod["initContainers"][0])["MODELYARD_SOURCES"])] == ["model"]
     assert "MODELYARD_EVALUATION" not in environment(pod["containers"][0])
+
+
+def scored_by_step(*, cached: tuple[ModelVersion, ...]) -> Observed:
+    """A run whose train step has got version 6 as champion and compared the model with it."""
+    asked = {"by": "Step", "metric": "ndcg", "goal": "Maximize"}
+    before = trained(evaluation=asked)
+    status = {**before.manifest["status"], "metrics": [{"name": "ndcg", "value": "0.4"}]}
+    manifest = {**before.manifest, "status": status}
+    job = build_step_job(before, before.run.spec.steps[1], 1)
+    return observe(manifest, jobs=(job,), cached_versions=cached)
+
+
+def test_register_gets_the_numbers_of_the_step_and_no_bytes_of_a_champion() -> None:
+    pod = build_register_job(scored_by_step(cached=(champion(),)), 7, 1)["spec"]["template"]["spec"]
+    assert [s["name"] for s in json.loads(environment(pod["initContainers"][0])["MODELYARD_SOURCES"])] == ["model"]
+    asked = json.loads(environment(pod["containers"][0])["MODELYARD_EVALUATION"])
+    assert (asked["reported"], asked["champion"]) == ({"ndcg": "0.4"}, {"version": 6, "digest": sha("c")})
+
+
+def test_numbers_of_a_step_speak_of_the_champion_that_it_was_given() -> None:
+    pod = build_register_job(scored_by_step(cached=(champion(), champion(9, "f"))), 10, 1)["spec"]["template"]["spec"]
+    assert json.loads(environment(pod["containers"][0])["MODELYARD_EVALUATION"])["champion"]["version"] == 6
 
 
 EVALUATED = {

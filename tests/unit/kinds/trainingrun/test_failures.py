@@ -334,3 +334,24 @@ def test_a_deleted_job_of_a_later_attempt_is_noticed_too() -> None:
     cluster.api.remove(cluster.active_jobs()[0])
     turn(cluster)
     assert (step(cluster)["attempt"], step(cluster)["reason"]) == (2, "JobDeleted")
+
+
+def test_a_champion_that_moves_after_a_step_compared_leaves_the_verdict_open_at_once() -> None:
+    cluster = Cluster()
+    cluster.add_champion(100)
+    judged = {"by": "Step", "metric": "ndcg", "goal": "Maximize"}
+    steps = [PREPARE, {**TRAIN, "inputs": ["features", "champion"]}]
+    cluster.add_run("one", spec(evaluation=judged, steps=steps))
+    for _ in range(20):
+        cluster.observe_inputs()
+        for job in cluster.runnable_jobs():
+            cluster.end_job(job, "succeed")
+            if "train" in name_of(job):
+                cluster.add_champion(101)
+        cluster.sync()
+        cluster.reconcile("one")
+    status = cluster.run("one")["status"]
+    record = cluster.api.objects["ModelVersion", status["modelVersionName"]]["spec"]
+    assert (record["evaluation"]["verdict"], record["evaluation"]["champion"]["version"]) == ("ChampionMoved", 100)
+    assert "start the run again" in record["evaluation"]["message"]
+    assert step(cluster, "register")["attempt"] == 1
