@@ -83,3 +83,18 @@ def test_rare_class_that_resamples_miss_still_gives_an_interval() -> None:
     interval = bootstrap(Metric.ROC_AUC, [rows], seed=0).interval()
     assert interval is not None
     assert interval.low <= 1.0 <= interval.high
+
+
+def test_interval_of_the_difference_holds_the_true_one_as_often_as_it_says() -> None:
+    held = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        truth = (random.random(400) < 0.5).astype(int)
+        # Both err on the same hard rows, so that only pairing tells them apart.
+        hard = random.random(400) < 0.25
+        better = np.where(hard | (random.random(400) < 0.05), 1 - truth, truth)
+        worse = np.where(hard | (random.random(400) < 0.15), 1 - truth, truth)
+        models = [Classified(truth, label, np.stack([1.0 - label, label], axis=1)) for label in (better, worse)]
+        interval = bootstrap(Metric.ACCURACY, models, seed=seed).difference(0, 1)
+        held += interval is not None and interval.low <= 0.75 * (0.15 - 0.05) <= interval.high
+    assert 34 <= held <= 40
