@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,36 +11,11 @@ from tests.support.s3_proxy import s3_proxy
 
 __all__ = ["bucket", "git_server", "own_s3_server", "s3_proxy", "s3_server", "use_store"]
 
-ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-PIPELINES: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "pipelines.modelyard.dev"},
-    "spec": {
-        "group": "modelyard.dev",
-        "names": {"kind": "Pipeline", "plural": "pipelines", "singular": "pipeline"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": ANYTHING}}},
-            }
-        ],
-    },
-}
-
 
 @pytest.fixture(scope="session")
 def definitions(control_plane: ClusterAccess) -> ClusterAccess:
     control_plane.apply(REPOSITORY / "crds")
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={REPOSITORY / 'crds'}")
-    if not (REPOSITORY / "crds" / "pipelines.modelyard.dev.yaml").exists():
-        control_plane.apply(PIPELINES)
-        control_plane.kubectl(
-            "wait", "--for=condition=Established", "--timeout=30s", "crd", PIPELINES["metadata"]["name"]
-        )
     return control_plane
 
 
