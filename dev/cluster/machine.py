@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dev.cluster.api import wait_until
 from dev.cluster.errors import ClusterError
-from dev.cluster.paths import Report
+from dev.cluster.paths import Report, cache_dir, locked
 from dev.cluster.settings import BRIDGE, Settings
 
 # Command -> the Debian package that has it.
@@ -54,7 +54,17 @@ def install_packages(report: Report, packages: Mapping[str, str] = PACKAGES) -> 
     Raises:
         ClusterError: there is no apt-get, or it failed.
     """
-    missing = sorted({package for command, package in packages.items() if not shutil.which(command)})
+    if not _missing(packages):
+        return
+    with locked(cache_dir() / "apt.lock", report, "another installation of packages"):
+        _install(report, _missing(packages))
+
+
+def _missing(packages: Mapping[str, str]) -> list[str]:
+    return sorted({package for command, package in packages.items() if not shutil.which(command)})
+
+
+def _install(report: Report, missing: Sequence[str]) -> None:
     if not missing:
         return
     if not shutil.which("apt-get"):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 import tempfile
 import urllib.request
@@ -11,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dev.cluster.machine import install_packages
 from tests.support.s3 import free_port
 from tests.support.waiting import wait_until
 
-DRIVER = shutil.which("chromedriver")
+DRIVER, PACKAGE = "chromedriver", "chromium-driver"
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -59,10 +59,10 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Start a browser and stop it."""
+    """Start a browser and stop it; installs it where it is missing."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    assert DRIVER
+    install_packages(print, {DRIVER: PACKAGE})
     with tempfile.TemporaryDirectory() as profile:
         driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL)
         try:

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.report.page import render
-from tests.support.browser import DRIVER, Browser, browser
+from tests.support.browser import Browser, browser
 from tests.unit.report.examples import EXAMPLES, example
-
-pytestmark = pytest.mark.skipif(DRIVER is None, reason="needs Chromium and its driver: apt-get install chromium-driver")
 
 
 @pytest.fixture(scope="module")
