@@ -26,11 +26,17 @@ from modelyard.cli.predict import ModelClient, PredictError
 from modelyard.cli.predict import predict as predict_file
 from modelyard.cli.report import ReportError, fetch_report, write_report
 from modelyard.cli.rows import RowsError
+from modelyard.cli.run_display import summary
 from modelyard.cli.serve import Options, ServeError
 from modelyard.cli.serve import serve as serve_folder
 from modelyard.cli.tensors import TensorsError
 from modelyard.cli.watch import changes, clock
 from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_pipeline, why_training_run
+from modelyard.local.plan import Runner
+from modelyard.starter.project import StarterError
+from modelyard.starter.project import model_name as starter_name
+from modelyard.starter.project import render as starter_render
+from modelyard.starter.project import write as starter_write
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -186,6 +192,90 @@ def check_convert(
     found = _guarded(lambda: check_pickle(pickle, samples))
     console.print(found.text, style="green" if found.converts else "red", markup=False)
     raise typer.Exit(0 if found.converts else EXIT_NOT_READY)
+
+
+class RunOutput(StrEnum):
+    """Output formats of what does not ask the cluster."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+RunFormat = Annotated[RunOutput, typer.Option("--output", "-o", help="Output format.")]
+
+
+@app.command()
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Option("--filename", "-f", help="File, folder (its *.yaml and *.yml), or - for standard input."),
+    ],
+    output: RunFormat = RunOutput.TEXT,
+) -> None:
+    """Check manifests as the API server would, without one. Exits 0 when it would take all of them, 1 otherwise."""
+    from modelyard.cli.validate import ValidateError, valid, validate_files  # noqa: PLC0415 - loads an interpreter
+
+    try:
+        reports = list(validate_files(files))
+    except ValidateError as error:
+        _fail(str(error))
+    if output is RunOutput.JSON:
+        _print_data([report.as_data() for report in reports], Output.JSON)
+    else:
+        for line in (line for report in reports for line in report.lines()):
+            print(line)  # noqa: T201 - editors read it
+    raise typer.Exit(0 if valid(reports) else EXIT_NOT_READY)
+
+
+@app.command()
+def run(
+    *,
+    file: Annotated[Path, typer.Option("--filename", "-f", help="File with a TrainingRun or a Pipeline.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="In place of spec.parameters.")
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=PATH", help="File or folder in place of an input's URI."),
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of artifacts, versions and logs.")] = Path(".modelyard"),
+    runner: Annotated[Runner, typer.Option(help="What stands for the steps' containers.")] = Runner.PROCESS,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the steps' working folders.")] = False,
+    output: RunFormat = RunOutput.TEXT,
+) -> None:
+    """Run a TrainingRun on this machine. Exits 0 when it succeeds, 1 when it fails, 130 when it was stopped."""
+    from modelyard.cli.run import Request, run_file  # noqa: PLC0415 - loads the storage and an interpreter
+    from modelyard.local.manifest import RunError  # noqa: PLC0415 - as above
+
+    request = Request(file, parameter or (), input_ or (), store, runner, keep)
+    try:
+        outcome = run_file(request, quiet=output is RunOutput.JSON)
+    except RunError as error:
+        _fail(str(error))
+    if output is RunOutput.JSON:
+        _print_data(outcome.manifest(datetime.now(UTC)), Output.JSON)
+    else:
+        for line in summary(outcome):
+            console.print(line, markup=False, soft_wrap=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")] = Path(),
+    model: Annotated[str | None, typer.Option(help="Name of the model; default: after the folder.")] = None,
+) -> None:
+    """Write a project to begin with: two steps, manifests, sample data, a test and its CI. Overwrites nothing."""
+    try:
+        name = model or starter_name(folder)
+        starter_write(folder, starter_render(name))
+    except StarterError as error:
+        _fail(str(error))
+    console.print(
+        f"wrote the project of model {name} to {folder.resolve()}; README.md says how to go on",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 _STYLES = {Mark.DONE: "green", Mark.ACTIVE: "yellow", Mark.BLOCKED: "red", Mark.PENDING: "dim"}

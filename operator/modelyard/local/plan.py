@@ -1,0 +1,345 @@
+"""What each step of a run gets and runs on a laptop: the counterpart of a step's Job (docs/contracts.md). Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
+from modelyard.api.v1alpha1.common import ApiModel
+from modelyard.api.v1alpha1.modelversion import (
+    Artifact,
+    Card,
+    Evaluation,
+    InputLineage,
+    Lineage,
+    ModelVersionSpec,
+    RunReference,
+    StepCode,
+)
+from modelyard.api.v1alpha1.names import (
+    API_VERSION,
+    CHAMPION_INPUT,
+    LABEL_MODEL,
+    LABEL_VERSION,
+    MODEL_OUTPUT,
+    model_version_name,
+)
+from modelyard.api.v1alpha1.trainingrun import InputMode, Output, ResolvedInput, Step
+from modelyard.local.manifest import RunError
+
+FINAL: Final = frozenset(
+    {"ArtifactCorrupt", "ChampionUnusable", "DatasetInvalid", "DigestMismatch", "InvalidModel", "InvalidSource"}
+    | {"OutputEmpty", "OutputMissing", "OutputRefused"}
+    | {"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"}
+)
+"""Failures that the next attempt would meet again. Those of the store are among them: nobody waits for it here, beyond
+the patience of `fetch` and `publish`."""
+
+INPUTS_DIR: Final = "/modelyard/inputs"
+WORK_DIR: Final = "/modelyard/work"
+PASSED_ON: Final = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)
+"""Variables of the caller that user code sees; nothing else, so that no credentials reach it."""
+FIRST_DELAY_SECONDS: Final = 1.0
+LAST_DELAY_SECONDS: Final = 30.0
+
+_REFERENCE: Final = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+
+
+class Runner(StrEnum):
+    """What stands for a step's container."""
+
+    PROCESS = "process"
+    CONTAINER = "container"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the files of a step are, as its user code sees them."""
+
+    inputs: str
+    work: str
+
+    @property
+    def outputs(self) -> str:
+        """The folder of the outputs."""
+        return f"{self.work}/outputs"
+
+    @property
+    def metrics(self) -> str:
+        """The file of the metrics."""
+        return f"{self.work}/metrics.jsonl"
+
+
+def check_steps(run: TrainingRun, runner: Runner, folder: Path) -> None:
+    """Refuse what cannot be done on this machine.
+
+    Args:
+        run: the run.
+        runner: what stands for containers.
+        folder: where commands run.
+
+    Raises:
+        RunError: the text names the field.
+    """
+    for index, step in enumerate(run.spec.steps):
+        where = f"spec.steps[{index}]"
+        if step.env_from:
+            raise RunError(f"{where}.envFrom: there are no Secrets and ConfigMaps on this machine; say `env` instead")
+        if runner is Runner.CONTAINER:
+            continue
+        if step.image and not step.command:
+            raise RunError(
+                f"{where}.command: must be set, since the image's own entrypoint is known to a container engine only; "
+                "or run with --runner container"
+            )
+        if step.working_dir and not Path(step.working_dir).is_dir():
+            raise RunError(
+                f"{where}.workingDir: '{step.working_dir}' must be a folder of this machine (without workingDir, "
+                f"commands run in {folder}), or run with --runner container"
+            )
+
+
+def remarks(run: TrainingRun, runner: Runner) -> Iterator[str]:
+    """Yield in a sentence each what a cluster would do and a laptop does not."""
+    if run.spec.suspend:
+        yield "spec.suspend is not heeded here: the run starts"
+    limited = [step.name for step in run.spec.steps if step.resources.limits or step.resources.requests]
+    if limited:
+        yield f"resources of {', '.join(limited)} are not reserved or limited on this machine"
+    images = [step.name for step in run.spec.steps if step.image]
+    if images and runner is Runner.PROCESS:
+        yield f"{', '.join(images)}: run in this Python environment, not in their images (--runner container does)"
+
+
+def user_command(step: Step, python: str, environment: Mapping[str, str]) -> list[str]:
+    """Return what the step's container would run, `$(NAME)` expanded; empty = the image's own entrypoint.
+
+    Args:
+        step: the step.
+        python: the interpreter of built-in steps.
+        environment: the step's environment.
+    """
+    if step.uses:
+        module, _, action = step.uses.partition("@")[0].partition("/")
+        return [python, "-m", f"modelyard.steps.{module}", action]
+    return [expand(part, environment) for part in (*step.command, *step.args)]
+
+
+def user_environment(run: TrainingRun, step: Step, folders: Folders, passed_on: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the step's user code: the contract's, then the step's own."""
+    variables = {
+        **passed_on,
+        "MODELYARD_INPUTS_DIR": folders.inputs,
+        "MODELYARD_OUTPUTS_DIR": folders.outputs,
+        "MODELYARD_PARAMETERS_FILE": f"{folders.inputs}/.modelyard/parameters.json",
+        "MODELYARD_METRICS_FILE": folders.metrics,
+        "MODELYARD_SEED": str(run.spec.seed),
+        "HOME": folders.work,
+        "TMPDIR": f"{folders.work}/tmp",  # noqa: S108 - in the step's own folder
+    }
+    for variable in step.env:
+        variables[variable.name] = expand(variable.value, variables)
+    return variables
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Return a text with `$(NAME)` expanded as Kubernetes does: unknown names stay, `$$` is a dollar sign."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return "$" if match[1] is None else environment.get(match[1], match[0])
+
+    return _REFERENCE.sub(replaced, text)
+
+
+def container_command(
+    step: Step,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folders: Folders,
+    *,
+    engine: str,
+    name: str,
+    user: str,
+) -> list[str]:
+    """Return the command of docker or podman that stands for the step's container.
+
+    Args:
+        step: the step; it has an image.
+        command: its command and arguments, expanded.
+        environment: its environment, with the paths inside the container.
+        folders: where the files are on this machine.
+        engine: `docker` or `podman`.
+        name: name of the container.
+        user: `uid:gid` that owns them.
+    """
+    options = [
+        "run",
+        "--rm",
+        "--name",
+        name,
+        "--user",
+        user,
+        "--security-opt",
+        "no-new-privileges",
+        "--cap-drop",
+        "ALL",
+    ]
+    options += ["--volume", f"{folders.inputs}:{INPUTS_DIR}:ro", "--volume", f"{folders.work}:{WORK_DIR}"]
+    for key, value in environment.items():
+        options += ["--env", f"{key}={value}"]
+    if step.working_dir:
+        options += ["--workdir", step.working_dir]
+    arguments = list(command)
+    if step.command:
+        options += ["--entrypoint", arguments.pop(0)]
+    return [engine, *options, str(step.image), *arguments]
+
+
+def parameters_document(run: TrainingRun, step: str) -> str:
+    """Return the content of parameters.json."""
+    document = {"parameters": _parameters(run), "seed": run.spec.seed, "model": run.spec.model, "step": step}
+    return compact_json(document)
+
+
+def step_sources(
+    run: TrainingRun,
+    step: Step,
+    inputs: Iterable[ResolvedInput],
+    outputs: Mapping[str, Output],
+    champion: ModelVersion | None,
+) -> list[dict[str, str]]:
+    """Return the sources that `fetch` brings to a step; the champion is left out while there is none."""
+    modes = {item.name: item.mode for item in run.spec.inputs}
+    available = {item.name: _input_source(item, modes[item.name]) for item in inputs}
+    available |= {name: _source(name, output) for name, output in outputs.items()}
+    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
+    return [*wanted, *(champion_sources(champion) if CHAMPION_INPUT in step.inputs else ())]
+
+
+def register_sources(
+    run: TrainingRun, outputs: Mapping[str, Output], champion: ModelVersion | None
+) -> list[dict[str, str]]:
+    """Return the sources that `fetch` brings to the step `register`."""
+    sources = [_source(MODEL_OUTPUT, outputs[MODEL_OUTPUT])]
+    if run.spec.evaluation:
+        sources.append(_source("dataset", outputs[run.spec.evaluation.dataset.partition("/")[0]]))
+        sources += champion_sources(champion)
+    return sources
+
+
+def champion_sources(champion: ModelVersion | None) -> list[dict[str, str]]:
+    """Return the champion as a source, or nothing."""
+    return [_source(CHAMPION_INPUT, champion.spec.artifact)] if champion else []
+
+
+def record(
+    run: TrainingRun,
+    version: int,
+    *,
+    inputs: Iterable[ResolvedInput],
+    images: Mapping[str, str],
+    model: Output,
+    champion: ModelVersion | None,
+) -> ModelVersionSpec:
+    """Return the record of the version that the run makes, as it is before it is judged.
+
+    Args:
+        run: the run.
+        version: its number.
+        inputs: what was read.
+        images: the image that ran, by step; steps that ran in none are left out.
+        model: the published output.
+        champion: the champion when the version is made.
+    """
+    lineage = Lineage(
+        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
+        code=tuple(StepCode(step=step, image=image) for step, image in images.items()),
+        inputs=tuple(
+            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version) for item in inputs
+        ),
+        parameters_digest="sha256:" + hashlib.sha256(compact_json(_parameters(run)).encode()).hexdigest(),
+        seed=run.spec.seed,
+        previous_version=champion.spec.version if champion else None,
+    )
+    return ModelVersionSpec(
+        model=run.spec.model,
+        version=version,
+        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
+        lineage=lineage,
+        card=Card(requested_by=run.spec.requested_by),
+    )
+
+
+def evaluation_document(run: TrainingRun, champion: ModelVersion | None) -> str | None:
+    """Return how the model is to be judged, None = not at all."""
+    if run.spec.evaluation is None:
+        return None
+    asked = dump(run.spec.evaluation)
+    if champion:
+        asked["champion"] = {"version": champion.spec.version, "digest": champion.spec.artifact.digest}
+    return compact_json(asked)
+
+
+def model_version(record: ModelVersionSpec, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a version: the record with what `register` found."""
+    artifact = {**dump(record.artifact), **found.get("artifact", {})}
+    judged = {"evaluation": dump(Evaluation.model_validate(found["evaluation"]))} if "evaluation" in found else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": ModelVersion.kind,
+        "metadata": {
+            "name": model_version_name(record.model, record.version),
+            "labels": {LABEL_MODEL: record.model, LABEL_VERSION: str(record.version)},
+        },
+        "spec": {**dump(record), "artifact": artifact, **judged},
+    }
+
+
+def retry_delay(failures: int) -> float:
+    """Return the seconds to wait after the n-th failure, from 1: doubling, bounded."""
+    return min(FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 10), LAST_DELAY_SECONDS)
+
+
+def may_retry(reason: str, *, step_failures: int, run_failures: int, step: Step, run: TrainingRun) -> bool:
+    """Say whether a failed attempt is tried again, by its reason and the limits of step and run."""
+    return reason not in FINAL and step_failures <= step.backoff_limit and run_failures <= run.spec.backoff_limit
+
+
+def compact_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces, the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def dump(model: ApiModel) -> dict[str, Any]:
+    """Return a part of an object as JSON has it."""
+    return model.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _parameters(run: TrainingRun) -> dict[str, str]:
+    return {parameter.name: parameter.value for parameter in run.spec.parameters}
+
+
+def _input_source(item: ResolvedInput, mode: InputMode) -> dict[str, str]:
+    found = _source(item.name, item)
+    if item.version:
+        found["version"] = item.version
+    if mode is InputMode.REFERENCE:
+        found["mode"] = mode.value
+    return found
+
+
+def _source(name: str, item: ResolvedInput | Output | Artifact) -> dict[str, str]:
+    return {"name": name, "uri": item.uri, "digest": item.digest}

@@ -1,0 +1,1 @@
+"""Manifests on a laptop: read with their lines, and checked as the API server would."""

@@ -1,0 +1,3 @@
+from tests.support.s3 import bucket, s3_server
+
+__all__ = ["bucket", "s3_server"]
