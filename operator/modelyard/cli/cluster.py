@@ -1,7 +1,9 @@
 """Reading our objects, and what belongs to them, from the cluster that the kubeconfig names."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
@@ -35,6 +37,10 @@ def parse_reference(text: str) -> tuple[type[CustomResource], str]:
     if found is None:
         raise ClusterError(f"'{kind}' must be one of {', '.join(sorted(KINDS))}")
     return found, name
+
+
+class AlreadyExistsError(ClusterError):
+    """There is an object of that name."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,20 @@ class Cluster:
         what = f"{kind.kind} '{name}'"
         self._call("patch_namespaced_custom_object", kind, name=name, body=body, what=what, verb="change")
 
+    def create(self, kind: type[Resource], manifest: Mapping[str, Any]) -> bool:
+        """Create an object and say whether that was done: False when there is one of its name.
+
+        Raises:
+            ClusterError: It may not be created, or is refused.
+        """
+        try:
+            self._call(
+                "create_namespaced_custom_object", kind, what=_named(kind, manifest), verb="create", body=dict(manifest)
+            )
+        except AlreadyExistsError:
+            return False
+        return True
+
     def watch(self, kind: type[Resource], name: str, *, timeout_seconds: int) -> Iterator[Resource]:
         """Yield the object as it is now and after each change, until the time is up or it is deleted."""
         from kubernetes import watch  # noqa: PLC0415
@@ -114,14 +134,28 @@ class Cluster:
                 **arguments,
             )
         except ApiException as error:
-            raise ClusterError(_explain(error.status, verb, what, self.namespace, str(error.reason))) from error
+            if error.status == HTTPStatus.CONFLICT:
+                raise AlreadyExistsError(f"{what} exists in namespace '{self.namespace}'") from error
+            raise ClusterError(_explain(error.status, verb, what, self.namespace, _reason(error))) from error
         except HTTPError as error:
             raise ClusterError(f"the API server does not answer: {error}") from error
 
 
+def _named(kind: type[CustomResource], manifest: Mapping[str, Any]) -> str:
+    return f"{kind.kind} '{manifest['metadata']['name']}'"
+
+
+def _reason(error: Any) -> str:
+    """Return what the API server says: it knows best why it refuses an object."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (KeyError, TypeError, ValueError):
+        return str(error.reason)
+
+
 def _explain(status: int, verb: str, what: str, namespace: str, reason: str) -> str:
-    if status == 404:  # noqa: PLR2004
+    if status == HTTPStatus.NOT_FOUND:
         return f"{what} not found in namespace '{namespace}' (or the CRDs are not installed)"
-    if status == 403:  # noqa: PLR2004
-        return f"you may not {verb} {what} in namespace '{namespace}'"
+    if status == HTTPStatus.FORBIDDEN:
+        return f"you may not {verb} {what} in namespace '{namespace}': {reason}"
     return f"could not {verb} {what} in namespace '{namespace}': {status} {reason}"

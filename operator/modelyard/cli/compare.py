@@ -1,11 +1,14 @@
 """What differs between two versions of a model. Pure: from two records (and their runs, while they exist) to rows."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
+from modelyard.api.v1alpha1 import ModelVersion
 from modelyard.api.v1alpha1.comparison import comparison
 from modelyard.api.v1alpha1.modelversion import Difference, Evaluation, SliceScore
+from modelyard.lineage.run import RunRecord
+from modelyard.model.signature import InputTensor, OutputTensor, Signature
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Side:
-    """One version, and the run that made it while it exists."""
+    """One version, the run that made it and its signature, as far as they can be read."""
 
     version: ModelVersion
-    run: TrainingRun | None = None
+    run: RunRecord | None = None
+    signature: Signature | None = None
 
 
 ABSENT = "—"
 
 
 def compare(left: Side, right: Side) -> list[Row]:
-    """Return the rows of evaluation, code, data, parameters and bytes, in that order."""
+    """Return the rows of evaluation, code, data, parameters, schema and bytes, in that order."""
     return [
         *_evaluation(left.version, right.version),
         *_rows("code", _images(left.version), _images(right.version)),
         *_rows("data", _inputs(left.version), _inputs(right.version)),
         *_rows("parameters", _parameters(left), _parameters(right)),
+        *_rows("schema", *_schemas(left, right)),
         *_rows("artifact", _artifact(left.version), _artifact(right.version)),
     ]
 
@@ -105,11 +110,50 @@ def _parameters(side: Side) -> dict[str, str]:
     lineage = side.version.spec.lineage
     if lineage is None:
         return {}
-    known = {parameter.name: parameter.value for parameter in side.run.spec.parameters} if side.run else {}
+    known = side.run.parameters if side.run else {}
     return {"seed": str(lineage.seed), **known, "digest": lineage.parameters_digest}
+
+
+def _schemas(left: Side, right: Side) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the signatures tensor by tensor when both can be read, so that a row never compares known with unknown."""
+    if left.signature and right.signature:
+        return _tensors(left.signature), _tensors(right.signature)
+    return _schema_digest(left.version), _schema_digest(right.version)
+
+
+def _schema_digest(version: ModelVersion) -> dict[str, str]:
+    return {"digest": version.spec.artifact.schema_digest or ABSENT}
+
+
+def _tensors(signature: Signature) -> dict[str, str]:
+    inputs = {f"input {tensor.name}": _describe_input(tensor) for tensor in signature.inputs}
+    outputs = {f"output {tensor.name}": _describe_output(tensor) for tensor in signature.outputs}
+    return {"task": signature.task.value, "label": signature.label or ABSENT, **inputs, **outputs}
+
+
+def _describe_input(tensor: InputTensor) -> str:
+    parts = [f"{tensor.datatype.value}{list(tensor.shape)}", tensor.kind.value]
+    if tensor.minimum is not None or tensor.maximum is not None:
+        parts.append(f"{_bound(tensor.minimum)} … {_bound(tensor.maximum)}")
+    if tensor.categories is not None:
+        parts.append(f"{len(tensor.categories)} categories ({_fingerprint(tensor.categories)})")
+    return ", ".join((*parts, "may be missing") if tensor.nullable else parts)
+
+
+def _describe_output(tensor: OutputTensor) -> str:
+    text = f"{tensor.datatype.value}{list(tensor.shape)}"
+    return text if tensor.classes is None else f"{text}, classes {_fingerprint(tensor.classes)}"
+
+
+def _fingerprint(values: Iterable[str]) -> str:
+    """Return eight digits that tell lists of texts apart."""
+    return hashlib.sha256("\0".join(values).encode()).hexdigest()[:8]
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 def _artifact(version: ModelVersion) -> dict[str, str]:
     artifact = version.spec.artifact
-    schema = artifact.schema_digest or ABSENT
-    return {"digest": artifact.digest, "bytes": str(artifact.bytes), "schema": schema}
+    return {"digest": artifact.digest, "bytes": str(artifact.bytes)}

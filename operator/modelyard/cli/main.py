@@ -1,7 +1,6 @@
 """The commands. Each reads, calls a pure function, and prints."""
 
 import json
-import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -22,8 +21,21 @@ from modelyard.cli.check_convert import CheckError, check_pickle
 from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
 from modelyard.cli.compare import Row, Side
 from modelyard.cli.compare import compare as compare_versions
+from modelyard.cli.lineage import (
+    Drawing,
+    Listing,
+    Serialization,
+    difference,
+    draw,
+    lineage_of,
+    recorded_lineage,
+    repeat,
+)
+from modelyard.cli.lineage import report as reproduction_lines
+from modelyard.cli.lineage import restore as restore_records
 from modelyard.cli.predict import ModelClient, PredictError
 from modelyard.cli.predict import predict as predict_file
+from modelyard.cli.records import RecordsError, stored_records
 from modelyard.cli.report import ReportError, fetch_report, write_report
 from modelyard.cli.rows import RowsError
 from modelyard.cli.run_display import summary
@@ -32,6 +44,9 @@ from modelyard.cli.serve import serve as serve_folder
 from modelyard.cli.tensors import TensorsError
 from modelyard.cli.watch import changes, clock
 from modelyard.cli.why import Explanation, Mark, why_deployment, why_model_version, why_pipeline, why_training_run
+from modelyard.lineage.restoration import model_version, published
+from modelyard.lineage.run import RunRecord
+from modelyard.lineage.text import shorten
 from modelyard.local.plan import Runner
 from modelyard.starter.project import StarterError
 from modelyard.starter.project import model_name as starter_name
@@ -129,7 +144,7 @@ def compare(
     for row in rows:
         if row.differs or output is Output.WIDE or row.section == "evaluation":
             table.add_row(
-                row.section, row.name, _short(row.left), _short(row.right), style="" if row.differs else "dim"
+                row.section, row.name, shorten(row.left), shorten(row.right), style="" if row.differs else "dim"
             )
     console.print(table)
 
@@ -147,6 +162,116 @@ def report(
     file = output or Path(f"{version.metadata.name}.html")
     _guarded(lambda: write_report(file, page))
     print(file)  # noqa: T201 - to be opened
+
+
+@app.command()
+def lineage(
+    reference: Annotated[str | None, typer.Argument(help="mv/NAME; not with --record.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Annotated[Drawing, typer.Option("--output", "-o", help="Form of the answer.")] = Drawing.TEXT,
+    record: Annotated[
+        str | None, typer.Option(help="A record.json, a file or an object such as s3://…; no cluster is asked.")
+    ] = None,
+) -> None:
+    """Draw what a version was made from, how it was judged, which versions it followed, and where it serves."""
+    if (reference is None) == (record is None):
+        _fail("name exactly one of mv/NAME and --record")
+    if record is not None:
+        graph = _guarded(lambda: recorded_lineage(record))
+    else:
+        graph = _guarded(
+            lambda: lineage_of(Cluster.connect(namespace=namespace, context=context), str(reference), _note)
+        )
+    print(draw(graph, output), end="")  # noqa: T201 - to be piped
+
+
+@app.command()
+def diff(
+    left: Annotated[str, typer.Argument(help="mv/NAME.")],
+    right: Annotated[str, typer.Argument(help="mv/NAME of another version.")],
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Annotated[Listing, typer.Option("--output", "-o", help="Form of the answer.")] = Listing.TABLE,
+) -> None:
+    """Show only what differs between two versions, schema and parameters too. Exits 0 when nothing does, 1 otherwise.
+
+    Signatures, and the parameters of runs that are gone, are read from the store with the credentials of the
+    environment (such as AWS_ACCESS_KEY_ID); without them, their digests are compared.
+    """
+    rows = _guarded(lambda: difference(Cluster.connect(namespace=namespace, context=context), left, right, _note))
+    differing = [row for row in rows if row.differs]
+    if output is Listing.JSON:
+        _print_data({"equal": len(rows) - len(differing), "differing": [asdict(row) for row in differing]}, Output.JSON)
+    else:
+        table = Table("", "", left, right, box=None, pad_edge=False)
+        for row in differing:
+            table.add_row(row.section, row.name, shorten(row.left), shorten(row.right))
+        console.print(table)
+        console.print(f"{len(rows) - len(differing)} equal rows are not shown")
+    raise typer.Exit(EXIT_NOT_READY if differing else 0)
+
+
+@app.command()
+def reproduce(
+    reference: Annotated[str, typer.Argument(help="mv/NAME.")],
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    output: Annotated[Serialization, typer.Option("--output", "-o", help="Form of the answer.")] = Serialization.YAML,
+    apply: Annotated[bool, typer.Option("--apply", help="Run it, and compare what comes out.")] = False,
+    timeout: Annotated[int, typer.Option(min=1, max=86_400, help="Seconds after which to give up.")] = 3600,
+) -> None:
+    """Print the TrainingRun that repeats the one that made a version; with --apply, run it and compare the models.
+
+    It publishes to the model line NAME-reproduced, so that nothing that serves is touched. Exits with --apply 0 when
+    the models are the same bit for bit, 1 when they are not or the run fails, 3 after the timeout.
+    """
+    cluster = _guarded(lambda: Cluster.connect(namespace=namespace, context=context))
+    task = _guarded(lambda: repeat(cluster, reference))
+    for caveat in task.reproduction.caveats:
+        _note(f"note: {caveat}")
+    if not apply:
+        _print_data(task.reproduction.manifest, output)
+        return
+    is_new = _guarded(lambda: task.start(cluster))
+    _note(f"TrainingRun '{task.reproduction.name}' {'was created' if is_new else 'is there from before'}")
+    ended = _guarded(lambda: task.follow(cluster, timeout, datetime.now(UTC), clock(), _note))
+    if not ended:
+        _note("the run has failed" if ended is False else f"still not finished after {timeout} s")
+        raise typer.Exit(EXIT_TIMEOUT if ended is None else EXIT_NOT_READY)
+    comparison = _guarded(lambda: task.compare(cluster))
+    if output is Serialization.JSON:
+        _print_data(asdict(comparison), output)
+    else:
+        print("\n".join(reproduction_lines(comparison)))  # noqa: T201
+    raise typer.Exit(0 if comparison.bit_for_bit else EXIT_NOT_READY)
+
+
+@app.command()
+def restore(
+    uri: Annotated[str, typer.Argument(help="The store: what MODELYARD_STORE_URI is in the namespace.")],
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    model: Annotated[str | None, typer.Option(help="Only this model; default: all.")] = None,
+    output: Annotated[Serialization, typer.Option("--output", "-o", help="Form of the answer.")] = Serialization.YAML,
+    apply: Annotated[bool, typer.Option("--apply", help="Create those that the namespace lacks.")] = False,
+) -> None:
+    """Make all ModelVersions again from the records of a store alone. The environment has the store's credentials.
+
+    Exits with --apply 1 when the namespace has other bytes under one of the names.
+    """
+    records = published(_guarded(lambda: list(stored_records(uri, model))))
+    if not apply:
+        items = [model_version(record, namespace) for record in records]
+        _print_data({"apiVersion": "v1", "kind": "List", "items": items}, output)
+        return
+    done = _guarded(lambda: restore_records(Cluster.connect(namespace=namespace, context=context), records))
+    print(f"{len(done.created)} created, {len(done.existing)} there from before")  # noqa: T201
+    for name in done.conflicting:
+        _note(f"{name}: the namespace has other bytes under this name; it was left alone")
+    raise typer.Exit(EXIT_NOT_READY if done.conflicting else 0)
 
 
 @app.command()
@@ -329,20 +454,25 @@ def _side(cluster: Cluster, name: str) -> Side:
     version = _model_version(cluster, name if "/" in name else f"mv/{name}")
     lineage = version.spec.lineage
     runs = [run for run in cluster.list(TrainingRun) if lineage and run.metadata.uid == lineage.training_run.uid]
-    return Side(version, runs[0] if runs else None)
+    return Side(version, RunRecord.of(runs[0]) if runs else None)
 
 
 Result = TypeVar("Result")
 
 
-def _short(text: str) -> str:
-    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
-
-
 def _guarded(call: Callable[[], Result]) -> Result:
     try:
         return call()
-    except (CheckError, ClusterError, PredictError, ReportError, RowsError, ServeError, TensorsError) as error:
+    except (
+        CheckError,
+        ClusterError,
+        PredictError,
+        RecordsError,
+        ReportError,
+        RowsError,
+        ServeError,
+        TensorsError,
+    ) as error:
         _fail(str(error))
 
 
@@ -351,10 +481,14 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(EXIT_USAGE)
 
 
-def _print_data(data: Any, output: Output) -> None:
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - beside the data, which alone goes to standard output
+
+
+def _print_data(data: Any, output: Output | Serialization) -> None:
     text = (
         json.dumps(data, indent=2)
-        if output is Output.JSON
+        if output in (Output.JSON, Serialization.JSON)
         else yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False)
     )
     print(text.rstrip())  # noqa: T201 - data for programs goes out as it is

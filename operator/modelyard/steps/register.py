@@ -14,9 +14,10 @@ from modelyard.conversion.errors import ConversionError
 from modelyard.conversion.golden import mismatch
 from modelyard.conversion.runtime import OnnxModel
 from modelyard.model import InvalidModel, ModelDirectory, load_model_directory
-from modelyard.model.signature import SIGNATURE_FILE
+from modelyard.model.signature import SIGNATURE_FILE, Signature
 from modelyard.report.page import Subject, render
 from modelyard.steps import termination, workspace
+from modelyard.steps.documents import write_documents
 from modelyard.steps.evaluation.dataset import digest_of as digest_of_rows
 from modelyard.steps.evaluation.dataset import locate
 from modelyard.steps.evaluation.judging import Champion, evaluate
@@ -66,12 +67,12 @@ def main() -> Mapping[str, Any]:
     artifact = record.artifact.model_copy(update=digests)
     record = record.model_copy(update={"artifact": artifact, "evaluation": evaluation})
     result = _result(record)
-    _store(record, page, to_json(result))
+    _store(record, candidate.signature, page, to_json(result))
     return result
 
 
-def _store(record: ModelVersionSpec, page: bytes | None, result: bytes) -> None:
-    """Write record, report and result, in this order: a record of another run must stop the rest."""
+def _store(record: ModelVersionSpec, signature: Signature, page: bytes | None, result: bytes) -> None:
+    """Write record, report, documents and result, in this order: a record of another run must stop the rest."""
     store = ObjectStore(workspace.require(STORE_URI))
     patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
     key = record_key(record.model, record.version)
@@ -81,6 +82,7 @@ def _store(record: ModelVersionSpec, page: bytes | None, result: bytes) -> None:
         report = report_key(record.model, record.version)
         patience.call(lambda: store.put(report, page))
         _LOG.info("report (%d KiB): %s", len(page) // 1024, store.url(report))
+    patience.call(lambda: write_documents(store, record, signature))
     patience.call(lambda: store.put(_result_key(), result))
 
 

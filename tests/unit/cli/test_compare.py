@@ -2,6 +2,7 @@ from typing import Any
 
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
 from modelyard.cli.compare import Side, compare
+from modelyard.lineage.run import RunRecord
 
 
 def version(number: int, **spec: Any) -> ModelVersion:
@@ -33,7 +34,7 @@ def test_compare_finds_changed_code_and_data() -> None:
     assert {("code", "train"), ("data", "flights"), ("artifact", "digest")} <= differing(Side(left), Side(right))
 
 
-def test_compare_shows_parameters_while_the_run_exists() -> None:
+def test_compare_shows_parameters_of_the_run() -> None:
     run = TrainingRun.model_validate(
         {
             "metadata": {"name": "r", "namespace": "air", "uid": "u"},
@@ -45,7 +46,7 @@ def test_compare_shows_parameters_while_the_run_exists() -> None:
         }
     )
     left, right = version(1, lineage=lineage("a:1", 1)), version(2, lineage=lineage("a:1", 1))
-    assert ("parameters", "maxDepth") in differing(Side(left, run), Side(right))
+    assert ("parameters", "maxDepth") in differing(Side(left, RunRecord.of(run)), Side(right))
 
 
 def test_compare_of_registered_versions_without_lineage_still_compares_bytes() -> None:

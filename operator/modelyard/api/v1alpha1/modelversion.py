@@ -162,6 +162,8 @@ class Lineage(ApiModel):
     """Digest of the parameters."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647, json_schema_extra={"format": "int32"})] = 0
     """Seed of the run."""
+    run_digest: Digest | None = None
+    """Digest of `run.json`, beside the record in the store: the whole run, from which it can be repeated."""
     previous_version: VersionNumber | None = None
     """Champion when the version was made."""
 

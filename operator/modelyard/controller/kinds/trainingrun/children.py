@@ -71,6 +71,7 @@ from modelyard.controller.kinds.stepjob import (
 )
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
+from modelyard.lineage.run import RunRecord, run_to_environment
 
 RECORD_VARIABLE: Final = "MODELYARD_RECORD"
 SOURCES_VARIABLE: Final = "MODELYARD_SOURCES"
@@ -112,6 +113,7 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         **identity(run.metadata.uid, REGISTER_STEP, attempt),
         RECORD_VARIABLE: compact_json(_record(observed, version, outputs[MODEL_OUTPUT])),
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
+        **run_to_environment(RunRecord.of(run)),
     }
     if evaluation:
         variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed, evaluation))
@@ -239,6 +241,7 @@ def lineage_of(observed: Observed) -> Lineage:
         ),
         parameters_digest="sha256:" + hashlib.sha256(compact_json(parameters).encode()).hexdigest(),
         seed=run.spec.seed,
+        run_digest=RunRecord.of(run).digest,
         previous_version=best.spec.version if best else None,
     )
 
