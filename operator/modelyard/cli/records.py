@@ -1,10 +1,11 @@
 """Reading what a store keeps of a model: its record, the run that made it, and its signature."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
@@ -13,9 +14,9 @@ from modelyard.lineage.run import MAX_RUN_BYTES, RUN_FILE, RunRecord, parse_run
 from modelyard.model.errors import InvalidModel
 from modelyard.model.signature import SIGNATURE_FILE, Signature
 from modelyard.storage.blobs import read_blob
-from modelyard.storage.errors import StorageError
+from modelyard.storage.errors import InvalidSource, ObjectNotFound, StorageError
 from modelyard.storage.manifests import MAX_MANIFEST_BYTES, digest_of, parse_manifest
-from modelyard.storage.objects import ObjectStore, read_all, split_uri
+from modelyard.storage.objects import STORE_URI, ObjectStore, read_all, split_uri
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
 MAX_RECORDS: Final = 100_000
@@ -43,14 +44,16 @@ def read_recorded(location: str) -> Recorded:
     Raises:
         RecordsError: it cannot be read, or is no record.
     """
-    uri = location if _URI.fullmatch(location) else Path(location).resolve().as_uri()
     try:
-        base, name = split_uri(uri)
-        record = _record(ObjectStore(base), name)
-    except StorageError as error:
+        place, name = _place(location)
+        record = _record(place, name)
+        digest = record.lineage.run_digest if record.lineage else None
+        try:
+            return Recorded(record, _run(place, RUN_FILE, digest) if digest else None)
+        except (ObjectNotFound, FileNotFoundError):
+            return Recorded(record, None)
+    except (StorageError, OSError) as error:
         raise RecordsError(str(error)) from None
-    digest = record.lineage.run_digest if record.lineage else None
-    return Recorded(record, _run(ObjectStore(base), RUN_FILE, digest) if digest else None)
 
 
 def read_run(record: ModelVersionSpec) -> RunRecord:
@@ -64,7 +67,7 @@ def read_run(record: ModelVersionSpec) -> RunRecord:
         raise RecordsError(f"the record of {record.model}-v{record.version} names no {RUN_FILE}")
     path = f"models/{record.model}/v{record.version}/{RUN_FILE}"
     try:
-        return _run(ObjectStore(tree[1]), path, record.lineage.run_digest)
+        return _run(_Stored(ObjectStore(tree[1])), path, record.lineage.run_digest)
     except StorageError as error:
         raise RecordsError(f"{tree[1]}{path}: {error}") from None
 
@@ -101,6 +104,7 @@ def stored_records(uri: str, model: str | None) -> Iterator[ModelVersionSpec]:
     Raises:
         RecordsError: the store cannot be read, or holds a record that is none.
     """
+    os.environ.setdefault(STORE_URI, uri)  # file:// is read beneath it alone
     try:
         store = ObjectStore(f"{uri.rstrip('/')}/models/")
         paths = sorted(info.path for info in store.list() if _RECORD.fullmatch(info.path))
@@ -108,32 +112,76 @@ def stored_records(uri: str, model: str | None) -> Iterator[ModelVersionSpec]:
             raise RecordsError(f"{uri}: must hold at most {MAX_RECORDS} records, holds {len(paths)}")
         for path in paths:
             if model in (None, path.partition("/")[0]):
-                yield _placed(store, path)
+                yield _in_its_place(_Stored(store), path)
     except StorageError as error:
         raise RecordsError(str(error)) from None
 
 
-def _placed(store: ObjectStore, path: str) -> ModelVersionSpec:
-    record = _record(store, path)
+class _Place(Protocol):
+    """Where a record is, with what is beside it."""
+
+    def name(self, path: str) -> str:
+        """Return how a person would name a file of it."""
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a file's bytes; raises StorageError or OSError."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    store: ObjectStore
+
+    def name(self, path: str) -> str:
+        return self.store.url(path)
+
+    def read(self, path: str, limit: int) -> bytes:
+        return read_all(self.store, path, limit)
+
+
+@dataclass(frozen=True)
+class _Local:
+    folder: Path
+
+    def name(self, path: str) -> str:
+        return str(self.folder / path)
+
+    def read(self, path: str, limit: int) -> bytes:
+        with (self.folder / path).open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise InvalidSource(f"{self.name(path)}: must be at most {limit} bytes")
+        return data
+
+
+def _place(location: str) -> tuple[_Place, str]:
+    if _URI.fullmatch(location):
+        base, name = split_uri(location)
+        return _Stored(ObjectStore(base)), name
+    path = Path(location)
+    return _Local(path.parent), path.name
+
+
+def _in_its_place(place: _Place, path: str) -> ModelVersionSpec:
+    record = _record(place, path)
     if path != f"{record.model}/v{record.version}/record.json":
-        raise RecordsError(f"{store.url(path)}: is the record of {record.model}-v{record.version}; move it away")
+        raise RecordsError(f"{place.name(path)}: is the record of {record.model}-v{record.version}; move it away")
     return record
 
 
-def _record(store: ObjectStore, path: str) -> ModelVersionSpec:
+def _record(place: _Place, path: str) -> ModelVersionSpec:
     try:
-        return ModelVersionSpec.model_validate_json(read_all(store, path, MAX_RECORD_BYTES))
+        return ModelVersionSpec.model_validate_json(place.read(path, MAX_RECORD_BYTES))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "document"
-        raise RecordsError(f"{store.url(path)}: is no record of a ModelVersion: {field}: {first['msg']}") from None
+        raise RecordsError(f"{place.name(path)}: is no record of a ModelVersion: {field}: {first['msg']}") from None
 
 
-def _run(store: ObjectStore, path: str, digest: str) -> RunRecord:
+def _run(place: _Place, path: str, digest: str) -> RunRecord:
+    data = place.read(path, MAX_RUN_BYTES)
+    if digest_of(data) != digest:
+        raise RecordsError(f"{place.name(path)}: must have the digest {digest}, has {digest_of(data)}")
     try:
-        data = read_all(store, path, MAX_RUN_BYTES)
-        if digest_of(data) != digest:
-            raise RecordsError(f"{store.url(path)}: must have the digest {digest}, has {digest_of(data)}")
         return parse_run(data)
     except ValueError as error:
-        raise RecordsError(str(error)) from None
+        raise RecordsError(f"{place.name(path)}: {error}") from None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from modelyard.lineage.graph import Graph, Node
+from modelyard.lineage.graph import Graph, Node, NodeKind
 
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
@@ -35,6 +35,9 @@ def _lines(graph: Graph, node: Node, label: str, indent: str) -> Iterator[str]:
 
 
 def _children(graph: Graph, node: Node) -> list[tuple[Node, str]]:
+    """Return what came before a node, and after the version itself where it went: each node is shown once."""
+    if node.kind is NodeKind.DEPLOYMENT:
+        return []
     before = [(graph.node(edge.source), edge.label) for edge in graph.edges if edge.target == node.id]
     after = [(graph.node(edge.target), edge.label) for edge in graph.edges if edge.source == node.id == graph.root]
     return before + after
