@@ -150,7 +150,9 @@ def _add_origin(build: _Builder, root: str, lineage: Lineage, run: RunRecord | N
         )
         build.link(build.add(NodeKind.DATA, item.name, item.name, details), node, "reads")
     for code in lineage.code:
-        build.link(build.add(NodeKind.CODE, code.step, code.step, (("image", code.image),)), node, "runs")
+        image, _, digest = code.image.partition("@")
+        what = (("image", image), ("digest", digest))
+        build.link(build.add(NodeKind.CODE, code.step, code.step, what), node, "runs")
     parameters = run.parameters.items() if run else ()
     values = (("digest", lineage.parameters_digest), ("seed", str(lineage.seed)), *parameters)
     title = f"{len(parameters)} parameters" if run else "parameters"
@@ -164,14 +166,15 @@ def _add_evaluation(build: _Builder, root: str, record: ModelVersionSpec) -> Non
     interval = f"{evaluation.low} … {evaluation.high}" if evaluation.low and evaluation.high else None
     champion = evaluation.champion
     facts = (
+        ("judged by", str(evaluation.by)),
         (str(evaluation.metric), evaluation.value or "not defined"),
         ("95 % interval", interval),
         ("rows", str(evaluation.rows)),
         ("judged rows", evaluation.dataset_digest),
         ("champion then", f"v{champion.version}: {champion.value}" if champion else None),
     )
-    title = f"{evaluation.verdict.value} by {evaluation.by}"
-    build.link(build.add(NodeKind.EVALUATION, "evaluation", title, facts), root, "judged")
+    node = build.add(NodeKind.EVALUATION, "evaluation", evaluation.verdict.value, facts)
+    build.link(node, root, "judged")
 
 
 def _add_parents(build: _Builder, root: str, known: Known) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from modelyard.lineage.graph import Graph, Node, NodeKind
-from modelyard.lineage.text import shorten
+from modelyard.lineage.text import clean, shorten
 
 _COLUMNS: Final[Mapping[NodeKind, int]] = {
     NodeKind.DATA: 0,
@@ -34,12 +34,13 @@ _LINE: Final = 17
 _HEAD: Final = 46
 _PADDING: Final = 8
 _MAX_FACTS: Final = 12
-_TITLE_CHARACTERS: Final = 34
-_FACT_CHARACTERS: Final = 44
+_DESCRIPTION_CHARACTERS: Final = 4096
+_TITLE_CHARACTERS: Final = 28
+_FACT_CHARACTERS: Final = 41
 _STYLE: Final = (
     "text{font-family:ui-sans-serif,system-ui,'DejaVu Sans',sans-serif;fill:#212529}"
     ".k{font-size:11px;font-weight:600;letter-spacing:.06em}.t{font-size:15px;font-weight:600}"
-    ".f{font-size:11.5px;fill:#343a40}.n{fill:#5c636a}.e{fill:none;stroke:#868e96;stroke-width:1.5}"
+    ".f{font-size:11.5px;fill:#343a40}.e{fill:none;stroke:#868e96;stroke-width:1.5}"
 )
 
 
@@ -75,8 +76,8 @@ def to_svg(graph: Graph) -> str:
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {_size(width, height)} viewBox="0 0 {width} {height}" {_ROLE}>',
-            f'<title id="title">{escape(title)}</title>',
-            f'<desc id="description">{escape(_description(graph))}</desc>',
+            f'<title id="title">{escape(clean(title, _DESCRIPTION_CHARACTERS))}</title>',
+            f'<desc id="description">{escape(clean(_description(graph), _DESCRIPTION_CHARACTERS))}</desc>',
             f"<style>{_STYLE}</style>",
             _ARROW,
             f'<rect {_size(width, height)} fill="#fff"/>',
@@ -112,7 +113,7 @@ def _layout(graph: Graph) -> dict[str, _Box]:
 
 
 def _facts(node: Node) -> tuple[str, ...]:
-    lines = [_cut(f"{name}: {shorten(value)}", _FACT_CHARACTERS) for name, value in node.facts]
+    lines = [clean(f"{name}: {shorten(value)}", _FACT_CHARACTERS) for name, value in node.facts]
     rest = len(lines) - _MAX_FACTS
     return (*lines[:_MAX_FACTS], f"and {rest} more") if rest > 0 else tuple(lines)
 
@@ -122,16 +123,16 @@ def _height(facts: tuple[str, ...]) -> int:
 
 
 def _box(box: _Box) -> Iterator[str]:
-    colour = _COLOURS[box.node.kind]
-    left, corner = box.x + 16, f'x="{box.x}" y="{box.y}"'
-    yield f'<g><rect {corner} {_size(_WIDTH, box.height)} rx="6" fill="#f8f9fa" stroke="#ced4da"/>'
-    yield f'<rect {corner} {_size(5, box.height)} rx="2.5" fill="{colour}"/>'
-    yield f'<text class="k" x="{left}" y="{box.y + 18}" style="fill:{colour}">{box.node.kind.value.upper()}</text>'
-    yield f'<text class="t" x="{left}" y="{box.y + 37}">{escape(_cut(box.node.title, _TITLE_CHARACTERS))}</text>'
+    """Return a box in a picture of its own, which cuts off what is too wide, as texts of wide letters are."""
+    colour, left = _COLOURS[box.node.kind], 16
+    yield f'<svg x="{box.x}" y="{box.y}" {_size(_WIDTH, box.height)}>'
+    yield f'<rect x=".5" y=".5" {_size(_WIDTH - 1, box.height - 1)} rx="6" fill="#f8f9fa" stroke="#ced4da"/>'
+    yield f'<rect {_size(5, box.height)} rx="2.5" fill="{colour}"/>'
+    yield f'<text class="k" x="{left}" y="18" style="fill:{colour}">{box.node.kind.value.upper()}</text>'
+    yield f'<text class="t" x="{left}" y="37">{escape(clean(box.node.title, _TITLE_CHARACTERS))}</text>'
     for number, fact in enumerate(box.facts):
-        y = box.y + _HEAD + _LINE * number + 11
-        yield f'<text class="f" x="{left}" y="{y}">{escape(fact)}</text>'
-    yield "</g>"
+        yield f'<text class="f" x="{left}" y="{_HEAD + _LINE * number + 11}">{escape(fact)}</text>'
+    yield "</svg>"
 
 
 def _size(width: int, height: int) -> str:
@@ -148,8 +149,3 @@ def _edge(source: _Box, target: _Box) -> str:
         f'<path class="e" marker-end="url(#arrow)" '
         f'd="M{start} {source.middle}C{bend} {source.middle} {bend} {target.middle} {end} {target.middle}"/>'
     )
-
-
-def _cut(text: str, length: int) -> str:
-    plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return plain if len(plain) <= length else plain[: length - 1] + "…"

@@ -8,6 +8,8 @@ from modelyard.lineage.graph import Graph, Node, NodeKind
 
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
+_VALUE_CHARACTERS: Final = 160
+
 
 def to_text(graph: Graph) -> str:
     """Return the tree from the version outwards, one fact a line."""
@@ -19,13 +21,20 @@ def shorten(text: str) -> str:
     return _DIGEST.sub(r"\1…", text)
 
 
+def clean(text: str, length: int) -> str:
+    """Return a text in one line of at most `length` characters, without anything that a terminal would act on."""
+    line = " ".join(text.split())
+    plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+    return plain if len(plain) <= length else plain[: length - 1] + "…"
+
+
 def _lines(graph: Graph, node: Node, label: str, indent: str) -> Iterator[str]:
     children = _children(graph, node)
-    yield f"{label + ' ' if label else ''}{node.kind.value} {node.title}"
+    yield f"{label + ' ' if label else ''}{node.kind.value} {clean(node.title, _VALUE_CHARACTERS)}"
     width = max((len(name) for name, _ in node.facts), default=0)
     bar = "│  " if children else "   "
     for name, value in node.facts:
-        yield f"{indent}{bar}{name:<{width}}  {shorten(value)}"
+        yield f"{indent}{bar}{name:<{width}}  {clean(shorten(value), _VALUE_CHARACTERS)}"
     for number, (child, said) in enumerate(children):
         is_last = number == len(children) - 1
         further = indent + ("   " if is_last else "│  ")

@@ -105,10 +105,18 @@ def test_text_is_a_tree_from_the_version_outwards() -> None:
     assert lines[0] == "ModelVersion flight-delay-v7"
     assert "├─ made by TrainingRun nightly" in lines
     assert "│  ├─ reads Data flights" in lines
-    assert "├─ judged Evaluation BetterThanChampion by Modelyard" in lines
+    assert "├─ judged Evaluation BetterThanChampion" in lines
     assert "└─ serves in Deployment web" in lines
     assert sha("a") not in text
     assert "sha256:aaaaaaaaaaaa…" in text
+
+
+def test_value_of_a_user_stays_in_its_line_and_does_nothing_to_the_terminal() -> None:
+    parameters = [{"name": "note", "value": "a\nb\x1b[2Jc" + "x" * 4000}]
+    text = to_text(lineage_graph(Known(record(), RunRecord.of(training_run(parameters=parameters)))))
+    found = next(line for line in text.splitlines() if "note" in line)
+    assert "a b\N{REPLACEMENT CHARACTER}[2Jcxxx" in found
+    assert len(found) < 200
 
 
 def test_picture_is_well_formed_titled_and_shows_what_users_wrote_as_text() -> None:
@@ -119,7 +127,7 @@ def test_picture_is_well_formed_titled_and_shows_what_users_wrote_as_text() -> N
     assert root.findtext(f"{SVG}title") == "Lineage of flight-delay-v7"
     assert "flight-delay-v7 made by nightly" in (root.findtext(f"{SVG}desc") or "")
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
-        *("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "g", "text")
+        *("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text")
     }
     assert any("<script>" in (element.text or "") for element in root.iter(f"{SVG}text"))
 
@@ -129,9 +137,7 @@ def test_no_boxes_of_a_picture_overlap_and_all_lie_within() -> None:
     graph = lineage_graph(Known(record(), RUN, parents, [deployment(name, model=SERVED) for name in ("a", "b")]))
     root = ET.fromstring(to_svg(graph))  # noqa: S314 - made here
     boxes = [
-        tuple(int(rect.get(name, "")) for name in ("x", "y", "width", "height"))
-        for group in root.iter(f"{SVG}g")
-        for rect in group.findall(f"{SVG}rect")[:1]
+        tuple(int(box.get(name, "")) for name in ("x", "y", "width", "height")) for box in root.findall(f"{SVG}svg")
     ]
     assert len(boxes) == len(graph.nodes)
     for number, (x, y, width, height) in enumerate(boxes):
