@@ -169,7 +169,7 @@ def _add_evaluation(build: _Builder, root: str, record: ModelVersionSpec) -> Non
         ("judged by", str(evaluation.by)),
         (str(evaluation.metric), evaluation.value or "not defined"),
         ("95 % interval", interval),
-        ("rows", str(evaluation.rows)),
+        ("rows", str(evaluation.rows) if evaluation.rows else None),
         ("judged rows", evaluation.dataset_digest),
         ("champion then", f"v{champion.version}: {champion.value}" if champion else None),
     )

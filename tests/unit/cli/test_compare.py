@@ -3,6 +3,7 @@ from typing import Any
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
 from modelyard.cli.compare import Side, compare
 from modelyard.lineage.run import RunRecord
+from tests.support.recorded import signature
 
 
 def version(number: int, **spec: Any) -> ModelVersion:
@@ -103,3 +104,26 @@ def test_compare_of_a_step_s_numbers_has_neither_rows_nor_intervals() -> None:
     evaluation = {"by": "Step", "metric": "ndcg", "goal": "Maximize", "value": "0.7", "verdict": "FirstVersion"}
     rows = {row.name: row.right for row in compare(Side(version(1)), Side(version(2, evaluation=evaluation)))}
     assert (rows["by"], rows["rows"], rows["judged rows"], rows["95 % interval"]) == ("Step", "—", "—", "—")
+
+
+def test_compare_shows_schemas_tensor_by_tensor_when_both_are_known() -> None:
+    old = signature()
+    changed = old.inputs[0].model_copy(update={"maximum": 9000.0})
+    new = old.model_copy(update={"inputs": (changed, *old.inputs[1:])})
+    rows = {row.name: row for row in compare(Side(version(1), None, old), Side(version(2), None, new))}
+    assert rows["input distance"].left == "FP32[-1, 1], Numeric, 80 … 4983, may be missing"
+    assert rows["input distance"].right == "FP32[-1, 1], Numeric, 80 … 9000, may be missing"
+    assert not rows["input carrier"].differs
+    assert not rows["task"].differs
+
+
+def test_compare_notices_other_categories_of_the_same_number() -> None:
+    old = signature()
+    changed = old.inputs[1].model_copy(update={"categories": ("AA", "DL")})
+    new = old.model_copy(update={"inputs": (old.inputs[0], changed)})
+    assert ("schema", "input carrier") in differing(Side(version(1), None, old), Side(version(2), None, new))
+
+
+def test_compare_of_a_known_and_an_unknown_schema_compares_digests() -> None:
+    rows = [row for row in compare(Side(version(1), None, signature()), Side(version(2))) if row.section == "schema"]
+    assert [row.name for row in rows] == ["digest"]

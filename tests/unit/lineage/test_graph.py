@@ -2,6 +2,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelyard.api.v1alpha1 import Deployment
 from modelyard.lineage.graph import MAX_PARENTS, Graph, Known, NodeKind, lineage_graph, parents_of
@@ -130,6 +132,14 @@ def test_picture_is_well_formed_titled_and_shows_what_users_wrote_as_text() -> N
         *("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text")
     }
     assert any("<script>" in (element.text or "") for element in root.iter(f"{SVG}text"))
+
+
+@given(st.text(max_size=300))
+def test_picture_is_well_formed_whatever_users_write(text: str) -> None:
+    run = RunRecord.of(training_run(parameters=[{"name": "note", "value": text}]))
+    graph = lineage_graph(Known(record(card={"owner": text or "x"}), run))
+    ET.fromstring(to_svg(graph))  # noqa: S314 - made here
+    assert len(to_text(graph).splitlines()) == sum(1 + len(node.facts) for node in graph.nodes)
 
 
 def test_no_boxes_of_a_picture_overlap_and_all_lie_within() -> None:

@@ -100,7 +100,7 @@ def _evaluation(evaluation: Evaluation | None) -> list[str]:
     return [
         f"{evaluation.verdict.value}: {escape(evaluation.message or 'no message')}",
         "",
-        f"Judged on {evaluation.rows} rows{against}.",
+        f"Judged {f'on {evaluation.rows} rows ' if evaluation.rows else ''}by {evaluation.by}{against}.",
         "",
         *_table(("Metric", "Value", "95 % interval", "Champion's value"), rows),
     ]
