@@ -91,7 +91,7 @@ def reproduction(record: ModelVersionSpec, run: RunRecord, namespace: str) -> Re
             "namespace": namespace,
             "annotations": {REPRODUCES: record.artifact.digest},
         },
-        "spec": spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+        "spec": _without_empty(spec.model_dump(by_alias=True, exclude_none=True, mode="json")),
     }
     return Reproduction(manifest, tuple(_caveats(run)))
 
@@ -138,6 +138,17 @@ def _name(record: ModelVersionSpec) -> str:
     version = model_version_name(record.model, record.version)
     digest = hashlib.sha256(f"{version} {record.artifact.digest}".encode()).hexdigest()[:8]
     return f"{version[: MAX_RUN_NAME - 10].rstrip('-')}-r{digest}"
+
+
+def _without_empty(value: Any) -> Any:
+    """Leave out empty lists and maps: the rules of the API tell an empty `command` from none."""
+    match value:
+        case dict():
+            return {name: kept for name, item in value.items() if (kept := _without_empty(item)) not in ([], {})}
+        case list():
+            return [_without_empty(item) for item in value]
+        case _:
+            return value
 
 
 def _pinned(step: Step, image: str | None) -> Step:

@@ -20,6 +20,18 @@ def test_inputs_and_images_are_pinned_and_the_rest_is_as_it_was() -> None:
     assert spec.steps[1].command == ("python", "train.py")
 
 
+def test_what_a_step_does_not_set_is_left_out_since_a_built_in_step_may_have_no_command() -> None:
+    prepare, train = reproduction(record(), RUN, "air").manifest["spec"]["steps"]
+    assert prepare == {
+        "name": "prepare",
+        "uses": "tabular/prepare@v1",
+        "inputs": ["flights"],
+        "outputs": ["features"],
+        "backoffLimit": 2,
+    }
+    assert "args" not in train
+
+
 def test_it_publishes_to_a_line_of_its_own() -> None:
     assert repeated(record()).spec.model == "flight-delay-reproduced"
     long = record(model="m" * 50)
