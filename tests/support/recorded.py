@@ -63,6 +63,7 @@ def training_run(**spec: Any) -> TrainingRun:
                         "digest": sha("a"),
                         "version": "v9",
                         "bytes": 1200,
+                        "rows": 100,
                     }
                 ],
                 "steps": [

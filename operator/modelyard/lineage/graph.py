@@ -139,14 +139,15 @@ def _add_origin(build: _Builder, root: str, lineage: Lineage, run: RunRecord | N
     )
     node = build.add(NodeKind.RUN, made_by.name, made_by.name, facts)
     build.link(node, root, "made by")
-    sizes = {item.name: item.bytes for item in run.inputs} if run else {}
+    resolved = {item.name: item for item in run.inputs} if run else {}
     for item in lineage.inputs:
-        size = sizes.get(item.name)
+        found = resolved.get(item.name)
         details = (
             ("uri", item.uri),
             ("digest", item.digest),
             ("version", item.version),
-            ("bytes", str(size) if size else None),
+            ("rows", str(found.rows) if found and found.rows is not None else None),
+            ("bytes", str(found.bytes) if found and found.bytes else None),
         )
         build.link(build.add(NodeKind.DATA, item.name, item.name, details), node, "reads")
     for code in lineage.code:

@@ -77,6 +77,7 @@ def reproduction(record: ModelVersionSpec, run: RunRecord, namespace: str) -> Re
         update={
             "model": f"{record.model[: MAX_MODEL_NAME - len(LINE_SUFFIX)].rstrip('-')}{LINE_SUFFIX}",
             "requested_by": None,
+            "trigger": None,
             "inputs": tuple(
                 item.model_copy(update={"digest": digests.get(item.name, item.digest)}) for item in run.spec.inputs
             ),

@@ -170,6 +170,10 @@ class TestOpenLineage:
         assert model["facets"]["schema"]["fields"][0] == {"name": "distance", "type": "FP32"}
         assert model["outputFacets"]["outputStatistics"]["size"] == 4096
 
+    def test_rows_of_an_input_are_told_where_they_are_known(self) -> None:
+        statistics = events()[0]["inputs"][0]["inputFacets"]["inputStatistics"]
+        assert (statistics["rowCount"], statistics["size"]) == (100, 1200)
+
     def test_steps_name_their_run_as_parent(self) -> None:
         parent = events()[1]["run"]["facets"]["parent"]
         assert parent["run"] == {"runId": UID}

@@ -32,6 +32,12 @@ def test_what_a_step_does_not_set_is_left_out_since_a_built_in_step_may_have_no_
     assert "args" not in train
 
 
+def test_who_and_what_started_the_first_run_did_not_start_this_one() -> None:
+    trigger = {"reason": "Schedule", "key": "0" * 16, "number": 1}
+    spec = repeated(record(), RunRecord.of(training_run(trigger=trigger))).spec
+    assert (spec.trigger, spec.requested_by) == (None, None)
+
+
 def test_it_publishes_to_a_line_of_its_own() -> None:
     assert repeated(record()).spec.model == "flight-delay-reproduced"
     long = record(model="m" * 50)

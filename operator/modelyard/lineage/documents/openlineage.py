@@ -35,17 +35,16 @@ class _Dataset:
     namespace: str
     name: str
     facets: Mapping[str, Any] = field(default_factory=dict)
-    bytes: int | None = None
+    statistics: Mapping[str, int] = field(default_factory=dict)
+    """`size` in bytes and `rowCount`, as far as they are known."""
 
     def read(self) -> dict[str, Any]:
-        size = {} if self.bytes is None else {"size": self.bytes}
-        statistics = {"inputFacets": {"inputStatistics": _facet("InputStatisticsInputDatasetFacet", **size)}}
-        return {**self._base(), **(statistics if size else {})}
+        known = _facet("InputStatisticsInputDatasetFacet", **self.statistics)
+        return {**self._base(), **({"inputFacets": {"inputStatistics": known}} if self.statistics else {})}
 
     def written(self) -> dict[str, Any]:
-        size = {} if self.bytes is None else {"size": self.bytes}
-        statistics = {"outputFacets": {"outputStatistics": _facet("OutputStatisticsOutputDatasetFacet", **size)}}
-        return {**self._base(), **(statistics if size else {})}
+        known = _facet("OutputStatisticsOutputDatasetFacet", **self.statistics)
+        return {**self._base(), **({"outputFacets": {"outputStatistics": known}} if self.statistics else {})}
 
     def _base(self) -> dict[str, Any]:
         return {"namespace": self.namespace, "name": self.name, "facets": dict(self.facets)}
@@ -155,7 +154,9 @@ def _datasets(subject: Subject) -> dict[str, _Dataset]:
 
 def _input(item: ResolvedInput) -> _Dataset:
     namespace, name = dataset_name(item.uri)
-    return _Dataset(namespace, name, {"version": _version(item.version or item.digest)}, item.bytes)
+    rows = {} if item.rows is None else {"rowCount": item.rows}
+    statistics = {**rows, "size": item.bytes}
+    return _Dataset(namespace, name, {"version": _version(item.version or item.digest)}, statistics)
 
 
 def _output(output: Output, place: str, version: str | None = None, **facets: Any) -> _Dataset:
@@ -166,7 +167,7 @@ def _output(output: Output, place: str, version: str | None = None, **facets: An
         "version": _version(version or output.digest),
         "symlinks": _facet("SymlinksDatasetFacet", identifiers=identifiers),
     }
-    return _Dataset(namespace, name, {**common, **facets}, output.bytes)
+    return _Dataset(namespace, name, {**common, **facets}, {"size": output.bytes})
 
 
 def _version(version: str) -> dict[str, Any]:
