@@ -13,7 +13,7 @@ from modelyard.api.v1alpha1.names import (
     MAX_RUN_NAME,
     model_version_name,
 )
-from modelyard.api.v1alpha1.trainingrun import Step, TrainingRun
+from modelyard.api.v1alpha1.trainingrun import CachePolicy, Step, TrainingRun
 from modelyard.lineage.documents.subject import image_digest
 from modelyard.lineage.run import RunRecord
 
@@ -153,7 +153,9 @@ def _without_empty(value: Any) -> Any:
 
 
 def _pinned(step: Step, image: str | None) -> Step:
-    return step.model_copy(update={"image": image}) if step.image and image else step
+    """Return a step that runs what ran, and runs in any case: what is taken over from a cache repeats nothing."""
+    code = {"image": image} if step.image and image else {}
+    return step.model_copy(update={"cache": CachePolicy.NEVER, **code})
 
 
 def _caveats(run: RunRecord) -> list[str]:

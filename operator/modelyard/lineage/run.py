@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from modelyard.api.v1alpha1.common import ApiModel, ImageName, Metrics, ResourceName, Time
+from modelyard.api.v1alpha1.common import ApiModel, ImageName, Metrics, NamedDecimal, ResourceName, Time
 from modelyard.api.v1alpha1.trainingrun import Output, ResolvedInput, StepName, TrainingRun, TrainingRunSpec
 
 RUN_SCHEMA: Final = "modelyard.dev/run/v1"
@@ -69,7 +69,7 @@ class RunRecord(ApiModel):
                 )
                 for step in known
             ),
-            metrics=run.status.metrics,
+            metrics=tuple(NamedDecimal(name=metric.name, value=metric.value) for metric in run.status.metrics),
         )
 
     @property

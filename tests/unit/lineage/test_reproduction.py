@@ -27,6 +27,7 @@ def test_what_a_step_does_not_set_is_left_out_since_a_built_in_step_may_have_no_
         "uses": "tabular/prepare@v1",
         "inputs": ["flights"],
         "outputs": ["features"],
+        "cache": "Never",
         "backoffLimit": 2,
     }
     assert "args" not in train
