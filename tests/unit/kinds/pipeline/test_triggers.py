@@ -244,6 +244,17 @@ def test_run_that_replaces_one_that_has_read_nothing_handles_the_data_of_that_mo
     assert len(world.created) == 3
 
 
+def test_what_the_agent_saw_elsewhere_says_nothing_of_an_input() -> None:
+    world = started(triggers=INPUTS)
+    flights, code = TEMPLATE["inputs"]
+    world.data["flights"] = 1
+    world.observe()
+    world.change_template(inputs=[{**flights, "uri": "s3://air/elsewhere/"}, code])
+    world.settle()
+    assert world.reasons(new_run(world)) == ["SpecChanged"]
+    assert world.condition("InputsObserved") == ("Unknown", "Observing")
+
+
 def test_content_that_comes_back_makes_a_run() -> None:
     world = started(triggers=INPUTS)
     for content in (1, 0):

@@ -32,6 +32,7 @@ from modelyard.controller.kinds.pipeline.triggers import (
     newest_run,
     schedule_key,
     schedule_of,
+    seen_inputs,
     sources,
     watched_inputs,
 )
@@ -104,7 +105,7 @@ def _with_result(entry: RecentRun, run: Run | None) -> RecentRun:
 def _with_inputs(observed: Observed, status: PipelineStatus) -> PipelineStatus:
     """Record what the agent sees, and what the newest run reads. What cannot be read now keeps its last digest."""
     before = {item.name: item for item in status.inputs}
-    seen = {item.name: item for item in observed.observation.spec.inputs} if observed.observation else {}
+    seen = seen_inputs(observed)
     time = observed.observation.spec.observed_time if observed.observation else None
     newest = newest_run(observed, status)
     inputs = []

@@ -23,6 +23,7 @@ from modelyard.controller.kinds.pipeline.triggers import (
     describe,
     newest_run,
     schedule_of,
+    seen_inputs,
     watched_inputs,
 )
 
@@ -111,7 +112,7 @@ def _inputs_observed(observed: Observed) -> Iterator[Condition]:
     if observed.observation is None:
         yield _unobserved(observed)
         return
-    seen = {item.name: item for item in observed.observation.spec.inputs}
+    seen = seen_inputs(observed)
     faults = [(item, error) for item in watched if (found := seen.get(item.name)) and (error := found.error)]
     unread = [
         item.name for item in watched if item.name not in seen or not (seen[item.name].digest or seen[item.name].error)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from modelyard.api.v1alpha1.names import ANNOTATION_RUN_NOW
+from modelyard.api.v1alpha1.observation import ObservedInput
 from modelyard.api.v1alpha1.pipeline import (
     DeploymentCondition,
     DeploymentTrigger,
@@ -127,6 +128,14 @@ def watched_inputs(pipeline: Pipeline) -> tuple[Input, ...]:
         return ()
     inputs = pipeline.spec.template.spec.inputs
     return tuple(item for item in inputs if item.digest is None and (not trigger.names or item.name in trigger.names))
+
+
+def seen_inputs(observed: Observed) -> dict[str, ObservedInput]:
+    """Return what the agent saw of the watched inputs, by name; of one that lies elsewhere now it has seen nothing."""
+    if observed.observation is None:
+        return {}
+    uris = {item.name: item.uri for item in watched_inputs(observed.pipeline)}
+    return {item.name: item for item in observed.observation.spec.inputs if item.uri in {None, uris.get(item.name)}}
 
 
 def input_source(name: str) -> str:
