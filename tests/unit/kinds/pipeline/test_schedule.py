@@ -111,7 +111,7 @@ MOMENTS = st.one_of(
 
 
 @given(cron=CRONS, zone=st.sampled_from(ZONES), after=MOMENTS, hours=st.floats(0, 30))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_newest_time_is_the_last_that_following_gives(cron: str, zone: str, after: datetime, hours: float) -> None:
     plan, until, expected = schedule(cron, zone), after + timedelta(hours=hours), None
     upcoming = following(plan, after)
@@ -134,7 +134,6 @@ def test_schedule_without_any_time_is_refused() -> None:
 
 
 @given(st.text("0123456789*/,-#LWMON ", max_size=24))
-@settings(deadline=None)
 def test_any_text_is_a_schedule_or_refused(text: str) -> None:
     try:
         schedule(text).following(utc("2026-01-01"))

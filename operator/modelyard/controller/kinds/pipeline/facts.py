@@ -17,7 +17,6 @@ from modelyard.api.v1alpha1.pipeline import (
     RunResult,
     WatchedInput,
 )
-from modelyard.api.v1alpha1.trainingrun import Input
 from modelyard.controller.engine.conditions import timestamp
 from modelyard.controller.kinds.pipeline.observed import Observed, Run
 from modelyard.controller.kinds.pipeline.schedule import Schedule
@@ -110,7 +109,7 @@ def _with_inputs(observed: Observed, status: PipelineStatus) -> PipelineStatus:
     newest = newest_run(observed, status)
     inputs = []
     for asked in watched_inputs(observed.pipeline):
-        item = _seen(before.get(asked.name, WatchedInput(name=asked.name)), asked, seen.get(asked.name), time)
+        item = _seen(before.get(asked.name, WatchedInput(name=asked.name)), seen.get(asked.name), time)
         inputs.append(_trained(item, newest))
     settled = [
         Handled(source=input_source(item.name), key=input_key(item.digest))
@@ -120,9 +119,8 @@ def _with_inputs(observed: Observed, status: PipelineStatus) -> PipelineStatus:
     return status.model_copy(update={"inputs": tuple(inputs), "handled": _merged(status.handled, settled)})
 
 
-def _seen(before: WatchedInput, asked: Input, seen: ObservedInput | None, time: str | None) -> WatchedInput:
-    """Record what was seen of an input, unless it was seen where the input was before its `uri` was changed."""
-    if seen is None or seen.error or seen.digest is None or seen.uri not in (None, asked.uri):
+def _seen(before: WatchedInput, seen: ObservedInput | None, time: str | None) -> WatchedInput:
+    if seen is None or seen.error or seen.digest is None:
         return before
     return before.model_copy(update={"digest": seen.digest, "observed_time": time})
 
