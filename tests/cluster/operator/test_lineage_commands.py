@@ -101,6 +101,7 @@ def test_restore_creates_what_the_namespace_lacks(line: Stage, tmp_path: Path) -
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps(spec))
     line.api.delete("ModelVersion", "delay-v2")
+    line.until(lambda: line.nodes.collect_garbage() == 0, "what was seen of the old version to go with it")
     code, text, _ = ask(line, "restore", tmp_path.as_uri(), "--apply")
     assert (code, text.strip()) == (0, "1 created, 1 there from before")
     assert line.api.get("ModelVersion", "delay-v2")["spec"] == stored["delay-v2"]
