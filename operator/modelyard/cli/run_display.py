@@ -125,14 +125,16 @@ def summary(outcome: Outcome) -> Iterator[str]:
     if not outcome.good:
         yield f"{outcome.run.metadata.name} failed: {outcome.reason}: {_first_line(outcome.message)}"
         return
-    for name, value in outcome.metrics.items():
-        yield f"{_printable(name)}: {value}"
+    for metric in outcome.metrics:
+        yield f"{_printable(metric.name)}: {metric.value}"
     if outcome.version is None or outcome.version_file is None:
         yield f"{outcome.run.metadata.name}: {outcome.message}"
         return
     if judged := outcome.version["spec"].get("evaluation"):
         yield f"{judged['verdict']}: {judged.get('message', '')}"
     yield f"made {outcome.model_version_name}: {outcome.version_file}"
+    if outcome.report_file:
+        yield f"report: {outcome.report_file}"
     yield f"serve it: modelyard serve {outcome.version_file.with_suffix('')} --name {outcome.run.spec.model}"
 
 

@@ -1,9 +1,8 @@
 """What each step of a run gets and runs on a laptop: the counterpart of a step's Job (docs/contracts.md). Pure."""
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,11 +28,14 @@ from modelyard.api.v1alpha1.names import (
     MODEL_OUTPUT,
     model_version_name,
 )
-from modelyard.api.v1alpha1.trainingrun import InputMode, Output, ResolvedInput, Step
+from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, InputMode, Judge, Output, ResolvedInput, Step
+from modelyard.lineage.run import RunRecord, run_to_environment
 from modelyard.local.manifest import RunError
+from modelyard.storage.manifests import digest_of
 
 FINAL: Final = frozenset(
     {"ArtifactCorrupt", "ChampionUnusable", "DatasetInvalid", "DigestMismatch", "InvalidModel", "InvalidSource"}
+    | {"MetricMissing"}
     | {"OutputEmpty", "OutputMissing", "OutputRefused"}
     | {"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"}
 )
@@ -214,28 +216,23 @@ def parameters_document(run: TrainingRun, step: str) -> str:
     return compact_json(document)
 
 
-def step_sources(
-    run: TrainingRun,
-    step: Step,
-    inputs: Iterable[ResolvedInput],
-    outputs: Mapping[str, Output],
-    champion: ModelVersion | None,
-) -> list[dict[str, str]]:
+def step_sources(run: TrainingRun, step: Step, champion: ModelVersion | None) -> list[dict[str, str]]:
     """Return the sources that `fetch` brings to a step; the champion is left out while there is none."""
     modes = {item.name: item.mode for item in run.spec.inputs}
-    available = {item.name: _input_source(item, modes[item.name]) for item in inputs}
-    available |= {name: _source(name, output) for name, output in outputs.items()}
+    available = {item.name: _input_source(item, modes[item.name]) for item in run.status.inputs}
+    available |= {name: _source(name, output) for name, output in outputs_of(run).items()}
     wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
     return [*wanted, *(champion_sources(champion) if CHAMPION_INPUT in step.inputs else ())]
 
 
-def register_sources(
-    run: TrainingRun, outputs: Mapping[str, Output], champion: ModelVersion | None
-) -> list[dict[str, str]]:
+def register_sources(run: TrainingRun, champion: ModelVersion | None) -> list[dict[str, str]]:
     """Return the sources that `fetch` brings to the step `register`."""
+    outputs = outputs_of(run)
+    evaluation = run.spec.evaluation
     sources = [_source(MODEL_OUTPUT, outputs[MODEL_OUTPUT])]
-    if run.spec.evaluation:
-        sources.append(_source("dataset", outputs[run.spec.evaluation.dataset.partition("/")[0]]))
+    if evaluation and evaluation.dataset:
+        sources.append(_source("dataset", outputs[evaluation.dataset.partition("/")[0]]))
+    if evaluation and evaluation.by is Judge.MODELYARD:
         sources += champion_sources(champion)
     return sources
 
@@ -245,52 +242,26 @@ def champion_sources(champion: ModelVersion | None) -> list[dict[str, str]]:
     return [_source(CHAMPION_INPUT, champion.spec.artifact)] if champion else []
 
 
-def record(
-    run: TrainingRun,
-    version: int,
-    *,
-    inputs: Iterable[ResolvedInput],
-    images: Mapping[str, str],
-    model: Output,
-    champion: ModelVersion | None,
-) -> ModelVersionSpec:
-    """Return the record of the version that the run makes, as it is before it is judged.
+def register_environment(
+    run: TrainingRun, version: int, *, champion: ModelVersion | None, scored: ModelVersion | None
+) -> dict[str, str]:
+    """Return what `register` is told: the record as it is before it is judged, the run, and how to judge.
 
     Args:
-        run: the run.
-        version: its number.
-        inputs: what was read.
-        images: the image that ran, by step; steps that ran in none are left out.
-        model: the published output.
+        run: the run, with a status that says what its steps read, ran in and published.
+        version: number of the version.
         champion: the champion when the version is made.
+        scored: the champion that it is judged against; of the numbers of a step, the one that they speak of.
     """
-    lineage = Lineage(
-        training_run=RunReference(name=run.metadata.name, uid=run.metadata.uid, namespace=run.metadata.namespace),
-        code=tuple(StepCode(step=step, image=image) for step, image in images.items()),
-        inputs=tuple(
-            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version) for item in inputs
-        ),
-        parameters_digest="sha256:" + hashlib.sha256(compact_json(_parameters(run)).encode()).hexdigest(),
-        seed=run.spec.seed,
-        previous_version=champion.spec.version if champion else None,
-    )
-    return ModelVersionSpec(
-        model=run.spec.model,
-        version=version,
-        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
-        lineage=lineage,
-        card=Card(requested_by=run.spec.requested_by),
-    )
+    variables = {"MODELYARD_RECORD": compact_json(dump(_record(run, version, champion)))}
+    if run.spec.evaluation:
+        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(run, run.spec.evaluation, scored))
+    return {**variables, **run_to_environment(RunRecord.of(run))}
 
 
-def evaluation_document(run: TrainingRun, champion: ModelVersion | None) -> str | None:
-    """Return how the model is to be judged, None = not at all."""
-    if run.spec.evaluation is None:
-        return None
-    asked = dump(run.spec.evaluation)
-    if champion:
-        asked["champion"] = {"version": champion.spec.version, "digest": champion.spec.artifact.digest}
-    return compact_json(asked)
+def outputs_of(run: TrainingRun) -> dict[str, Output]:
+    """Return all outputs that steps have published, by name."""
+    return {output.name: output for step in run.status.steps for output in step.outputs}
 
 
 def model_version(record: ModelVersionSpec, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,6 +297,43 @@ def compact_json(value: Any) -> str:
 def dump(model: ApiModel) -> dict[str, Any]:
     """Return a part of an object as JSON has it."""
     return model.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _record(run: TrainingRun, version: int, champion: ModelVersion | None) -> ModelVersionSpec:
+    model = outputs_of(run)[MODEL_OUTPUT]
+    lineage = Lineage(
+        training_run=RunReference(
+            name=run.metadata.name,
+            uid=run.metadata.uid,
+            namespace=run.metadata.namespace,
+            start_time=run.status.start_time,
+        ),
+        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
+        inputs=tuple(
+            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
+            for item in run.status.inputs
+        ),
+        parameters_digest=digest_of(compact_json(_parameters(run)).encode()),
+        seed=run.spec.seed,
+        run_digest=RunRecord.of(run).digest,
+        previous_version=champion.spec.version if champion else None,
+    )
+    return ModelVersionSpec(
+        model=run.spec.model,
+        version=version,
+        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
+        lineage=lineage,
+        card=Card(requested_by=run.spec.requested_by),
+    )
+
+
+def _evaluation(run: TrainingRun, asked: EvaluationSpec, scored: ModelVersion | None) -> dict[str, Any]:
+    document = dump(asked)
+    if asked.by is Judge.STEP:
+        document["reported"] = {metric.name: metric.value for metric in run.status.metrics}
+    if scored:
+        document["champion"] = {"version": scored.spec.version, "digest": scored.spec.artifact.digest}
+    return document
 
 
 def _parameters(run: TrainingRun) -> dict[str, str]:

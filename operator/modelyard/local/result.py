@@ -38,6 +38,7 @@ class Attempt:
     ended: datetime | None = None
     reason: str = ""
     message: str = ""
+    image: str | None = None
     outputs: tuple[Output, ...] = ()
 
     def end(self, time: datetime, reason: str, message: str) -> None:
@@ -55,6 +56,7 @@ class Attempt:
             failures=self.failures,
             start_time=_time(self.started),
             completion_time=_time(self.ended) if self.ended else None,
+            image=self.image,
             reason=self.reason or None,
             message=self.message[:_MESSAGE_CHARACTERS] or None,
             outputs=self.outputs,
@@ -72,6 +74,7 @@ class Outcome:
         model_version_name: the version's name, from when its number is reserved.
         version: the manifest of the version that it made.
         version_file: where that manifest is.
+        report_file: the page that explains its evaluation, when it was judged.
         reason: why it ended; empty while it goes on.
         message: what a person needs to know of it.
     """
@@ -82,6 +85,7 @@ class Outcome:
     model_version_name: str | None = None
     version: Mapping[str, Any] | None = None
     version_file: Path | None = None
+    report_file: Path | None = None
     reason: str = ""
     message: str = ""
     _attempts: dict[str, Attempt] = field(default_factory=dict)
@@ -94,8 +98,9 @@ class Outcome:
         self._attempts[step] = Attempt(step, number, time, failures)
         return self._attempts[step]
 
-    def published(self, step: str, result: Mapping[str, Any]) -> None:
-        """Take down what a step published."""
+    def published(self, step: str, result: Mapping[str, Any], image: str | None) -> None:
+        """Take down what a step published, and the image that it ran in, if there was one."""
+        self._attempts[step].image = image
         self._attempts[step].outputs = tuple(Output.model_validate(entry) for entry in result["outputs"])
         for entry in result["metrics"]:
             self._metrics[entry["name"]] = StepMetric(name=entry["name"], value=entry["value"], step=step)
@@ -122,12 +127,12 @@ class Outcome:
         return 0 if self.good else EXIT_STOPPED if self.reason == STOPPED else 1
 
     @property
-    def metrics(self) -> Mapping[str, str]:
-        """The metrics that the steps reported."""
-        return {name: metric.value for name, metric in self._metrics.items()}
+    def metrics(self) -> tuple[StepMetric, ...]:
+        """The metrics of the result, as many as a status holds."""
+        return tuple(self._metrics.values())[:MAX_METRICS]
 
-    def manifest(self, ended: datetime) -> dict[str, Any]:
-        """Return the TrainingRun with its status, as a cluster shows it."""
+    def snapshot(self, ended: datetime | None = None) -> TrainingRun:
+        """Return the run with its status so far or, with the time of its end, as it ended."""
         attempts = [attempt.status() for attempt in self._attempts.values()]
         done = {status.name for status in attempts}
         waiting = [
@@ -135,26 +140,27 @@ class Outcome:
         ]
         status = TrainingRunStatus(
             start_time=_time(self.started),
-            completion_time=_time(ended),
+            completion_time=_time(ended) if ended else None,
             inputs=self.inputs,
             step=attempts[-1].name if attempts else None,
             steps=(*attempts, *waiting),
-            metrics=tuple(self._metrics.values())[:MAX_METRICS],
+            metrics=self.metrics,
             model_version_name=self.model_version_name,
-            conditions=tuple(self._conditions(ended)),
+            conditions=tuple(self._conditions(ended)) if ended else (),
         )
-        metadata = {
-            "name": self.run.metadata.name,
-            "namespace": self.run.metadata.namespace,
-            "uid": self.run.metadata.uid,
-        }
-        run = dump(self.run)
+        return self.run.model_copy(update={"status": status})
+
+    def manifest(self, ended: datetime) -> dict[str, Any]:
+        """Return the run as it ended, as a cluster shows it."""
+        run = dump(self.snapshot(ended))
+        named = self.run.metadata
+        metadata = {"name": named.name, "namespace": named.namespace, "uid": named.uid}
         return {
             "apiVersion": API_VERSION,
             "kind": TrainingRun.kind,
             "metadata": metadata,
             "spec": run["spec"],
-            "status": dump(status),
+            "status": run["status"],
         }
 
     def _conditions(self, ended: datetime) -> list[Condition]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
-from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP, model_version_name
-from modelyard.api.v1alpha1.trainingrun import Output, ResolvedInput, Step
+from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
+from modelyard.api.v1alpha1.names import CHAMPION_INPUT, MODEL_OUTPUT, REGISTER_STEP, model_version_name
+from modelyard.api.v1alpha1.trainingrun import Judge, ResolvedInput, Step
 from modelyard.local import plan
 from modelyard.local.events import Listener, StepEnd
 from modelyard.local.plan import Folders, Runner
@@ -81,8 +82,8 @@ class Session:
         self._stopped = stopped
         self._deadline: float | None = None
         self._failures = 0
-        self._outputs: dict[str, Output] = {}
-        self._images: dict[str, str] = {}
+        self._scored: list[ModelVersion | None] = []
+        """The champion that the last step with the input `champion` was given."""
         self._outcome = Outcome(run, datetime.now(UTC))
 
     def execute(self) -> Outcome:
@@ -96,25 +97,24 @@ class Session:
         for remark in plan.remarks(self._run, self._options.runner):
             self._listener.remark(remark)
         try:
-            inputs = self._resolve()
+            self._resolve()
             for step in self._run.spec.steps:
-                self._repeat(step, partial(self._attempt, step, inputs))
-            if MODEL_OUTPUT in self._outputs:
-                self._register(inputs)
+                self._repeat(step, partial(self._attempt, step))
+            if MODEL_OUTPUT in plan.outputs_of(self._outcome.snapshot()):
+                self._register()
         except Failed as failure:
             return self._outcome.failed(failure.reason, str(failure))
         except Stopped:
             return self._outcome.failed(STOPPED, "the run was stopped")
         return self._outcome.succeeded()
 
-    def _resolve(self) -> tuple[ResolvedInput, ...]:
-        found = []
+    def _resolve(self) -> None:
+        found: list[ResolvedInput] = []
         for item in self._run.spec.inputs:
             self._check_stopped()
             found.append(self._store.resolve(item))
             self._listener.input_resolved(found[-1])
         self._outcome.inputs = tuple(found)
-        return tuple(found)
 
     def _repeat(self, step: Step, work: Callable[[int], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Try a step until it succeeds or may not be tried again, and return its result."""
@@ -153,20 +153,18 @@ class Session:
         seconds = time.monotonic() - started
         self._listener.step_ended(StepEnd(attempt.step, attempt.number, seconds, reason, message, delay))
 
-    def _attempt(self, step: Step, inputs: Sequence[ResolvedInput], number: int) -> Mapping[str, Any]:
+    def _attempt(self, step: Step, number: int) -> Mapping[str, Any]:
         deadline = _earlier(self._deadline, step.active_deadline_seconds)
         with self._workplace(step.name, number, deadline) as place:
             champion = self._store.champion(self._run.spec.model)
-            sources = plan.step_sources(self._run, step, inputs, self._outputs, champion)
+            sources = plan.step_sources(self._outcome.snapshot(), step, champion)
             place.fetch(sources, step.outputs, plan.parameters_document(self._run, step.name))
             self._user_code(step, place)
             result = place.publish(step.outputs)
-        for entry in result["outputs"]:
-            output = Output.model_validate(entry)
-            self._outputs[output.name] = output
-        self._outcome.published(step.name, result)
-        if step.image and self._options.runner is Runner.CONTAINER:
-            self._images[step.name] = step.image
+        if CHAMPION_INPUT in step.inputs:
+            self._scored = [champion]
+        image = step.image if self._options.runner is Runner.CONTAINER else None
+        self._outcome.published(step.name, result, image)
         return result
 
     def _workplace(self, step: str, number: int, deadline: float | None) -> "Workplace":
@@ -209,42 +207,36 @@ class Session:
             step, command, environment, here, engine=self._options.engine, name=name, user=user
         )
 
-    def _register(self, inputs: Sequence[ResolvedInput]) -> None:
-        step = Step(name=REGISTER_STEP)
+    def _register(self) -> None:
+        run = self._outcome.snapshot()
         with self._store.locked(self._wait):
-            champion = self._store.champion(self._run.spec.model)
-            version = self._store.reserve_version(self._run.spec.model)
-            self._outcome.model_version_name = model_version_name(self._run.spec.model, version)
-            record = plan.record(
-                self._run,
-                version,
-                inputs=inputs,
-                images=self._images,
-                model=self._outputs[MODEL_OUTPUT],
-                champion=champion,
+            champion = self._store.champion(run.spec.model)
+            version = self._store.reserve_version(run.spec.model)
+            self._outcome.model_version_name = model_version_name(run.spec.model, version)
+            variables = plan.register_environment(
+                run, version, champion=champion, scored=self._judged_against(champion)
             )
-            variables = {"MODELYARD_RECORD": plan.compact_json(plan.dump(record))}
-            if evaluation := plan.evaluation_document(self._run, champion):
-                variables["MODELYARD_EVALUATION"] = evaluation
+            sources = plan.register_sources(run, champion)
+            self._repeat(Step(name=REGISTER_STEP), partial(self._judge, sources, variables))
 
-            def work(number: int) -> Mapping[str, Any]:
-                return self._judge(number, champion, variables, partial(plan.model_version, record))
-
-            self._repeat(step, work)
+    def _judged_against(self, champion: ModelVersion | None) -> ModelVersion | None:
+        """Return the champion of which a step's numbers speak, when these judge; else today's."""
+        evaluation = self._run.spec.evaluation
+        if evaluation and evaluation.by is Judge.STEP and self._scored:
+            return self._scored[0]
+        return champion
 
     def _judge(
-        self,
-        number: int,
-        champion: ModelVersion | None,
-        variables: Mapping[str, str],
-        manifest: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        self, sources: Sequence[Mapping[str, str]], variables: Mapping[str, str], number: int
     ) -> Mapping[str, Any]:
+        record = ModelVersionSpec.model_validate_json(variables["MODELYARD_RECORD"])
         with self._workplace(REGISTER_STEP, number, self._deadline) as place:
-            sources = plan.register_sources(self._run, self._outputs, champion)
             place.fetch(sources, (), plan.parameters_document(self._run, REGISTER_STEP))
             result = place.program("register", variables)
-            self._outcome.version = manifest(result)
-            self._outcome.version_file = self._store.add_version(self._outcome.version, place.inputs / MODEL_OUTPUT)
+            version = plan.model_version(record, result)
+            self._outcome.version = version
+            self._outcome.report_file = self._store.report_file(version["spec"])
+            self._outcome.version_file = self._store.add_version(version, place.inputs / MODEL_OUTPUT)
         return result
 
     def _wait(self, seconds: float) -> None:

@@ -14,7 +14,6 @@ import yaml
 
 from modelyard.api.v1alpha1 import ModelVersion
 from modelyard.api.v1alpha1.champion import champion
-from modelyard.api.v1alpha1.names import model_version_name
 from modelyard.api.v1alpha1.trainingrun import Input, ResolvedInput
 from modelyard.local.manifest import NAMESPACE, RunError
 from modelyard.manifests.documents import ManifestError, parse_documents
@@ -22,6 +21,7 @@ from modelyard.storage.blobs import BlobWriter
 from modelyard.storage.errors import StorageError
 from modelyard.storage.manifests import digest_of
 from modelyard.storage.objects import STORE_URI, ObjectStore
+from modelyard.storage.records import report_key
 from modelyard.storage.retry import Patience
 from modelyard.storage.sources import hash_source, list_source
 from modelyard.storage.trees import scan_output
@@ -133,9 +133,10 @@ class LocalStore:
         """Return the file of an attempt's log, beside its result."""
         return self.folder / "runs" / uid / step / str(attempt) / "log.txt"
 
-    def model_folder(self, model: str, version: int) -> Path:
-        """Return the model directory of a version."""
-        return self._versions / model_version_name(model, version)
+    def report_file(self, spec: Mapping[str, Any]) -> Path | None:
+        """Return the page that explains a version's evaluation, None when there is none."""
+        file = self.folder / report_key(spec["model"], spec["version"])
+        return file if file.is_file() else None
 
     @property
     def _versions(self) -> Path:

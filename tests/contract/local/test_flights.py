@@ -87,6 +87,14 @@ def test_record_of_the_store_is_the_spec_of_the_manifest(project: Path) -> None:
     assert ModelVersionSpec.model_validate_json(record) == version(project, 2)
 
 
+def test_what_a_cluster_keeps_beside_a_record_is_there(project: Path) -> None:
+    folder = project / ".modelyard" / "models" / "flight-delay" / "v1"
+    assert {"run.json", "report.html", "provenance.json"} <= {file.name for file in folder.iterdir()}
+    lineage = version(project, 1).lineage
+    assert lineage
+    assert digest_of((folder / "run.json").read_bytes()) == lineage.run_digest
+
+
 def test_local_and_stored_inputs_give_the_digests_of_a_cluster(
     project: Path, tmp_path: Path, s3_server: S3Server, bucket: str
 ) -> None:
