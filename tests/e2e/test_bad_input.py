@@ -63,12 +63,12 @@ class Case:
     """Will it never succeed (Stalled), or does it recover when the cause goes?"""
 
 
-def reading(uri: str, **pinned: str) -> Callable[[Tenant, str], Manifest]:
+def reading(uri: str, **more: Any) -> Callable[[Tenant, str], Manifest]:
     """A run that reads one input."""
 
     def build(tenant: Tenant, image: str) -> Manifest:
         step = {"name": "read", "image": image, "command": ["python", "-c", "pass"], "inputs": ["data"]}
-        data = {"name": "data", "uri": uri.format(own=tenant.uri("")), **pinned}
+        data = {"name": "data", "uri": uri.format(own=tenant.uri("")), **more}
         return training_run("", model="bad", inputs=[data], steps=[step])
 
     return build
@@ -102,6 +102,15 @@ CASES = {
         "DigestMismatch",
         WRONG_DIGEST[:20],
         final=False,
+    ),
+    "bad-data": Case(
+        reading(
+            "{own}table.csv",
+            expectations={"columns": [{"name": "colour", "categories": ["red", "green"]}, {"name": "weight"}]},
+        ),
+        "Succeeded",
+        "DataInvalid",
+        "input 'data': column 'weight' is not there, `columns` names it; column 'colour' has ",
     ),
     "missing-image": Case(
         running("pass", image="localhost/no-such-image:1"), "Ready", "ImagePullFailed", "no-such-image", final=False

@@ -13,11 +13,14 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
 from modelyard.api.v1alpha1.names import ANNOTATION_RUN_NOW
 from modelyard.cli.check_convert import CheckError, check_pickle
+from modelyard.cli.check_data import CheckedData, DataError
+from modelyard.cli.check_data import check_data as check_rows
 from modelyard.cli.cluster import Cluster, ClusterError, parse_reference
 from modelyard.cli.compare import Row, Side
 from modelyard.cli.compare import compare as compare_versions
@@ -319,6 +322,20 @@ def check_convert(
     raise typer.Exit(0 if found.converts else EXIT_NOT_READY)
 
 
+@app.command("check-data")
+def check_data(
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="Rows: .parquet, .csv, .jsonl, or a folder of them.")],
+    expectations: Annotated[Path, typer.Option("--expectations", "-e", help="YAML with the TrainingRun.")],
+    name: Annotated[str | None, typer.Option("--input", help="Input; default: the one with expectations.")] = None,
+    previous: Annotated[Path | None, typer.Option(help="Profile to compare with, as --save-profile writes it.")] = None,
+    save_profile: Annotated[Path | None, typer.Option(help="Where to write the profile of the data.")] = None,
+) -> None:
+    """Check data as a run would before its first step. Exits 0 if it is as expected, 1 otherwise."""
+    checked = _guarded(lambda: check_rows(data, expectations, name, previous, save_profile))
+    _print_findings(checked)
+    raise typer.Exit(0 if checked.is_valid else EXIT_NOT_READY)
+
+
 class RunOutput(StrEnum):
     """Output formats of what does not ask the cluster."""
 
@@ -457,6 +474,19 @@ def _side(cluster: Cluster, name: str) -> Side:
     return Side(version, RunRecord.of(runs[0]) if runs else None)
 
 
+def _print_findings(checked: CheckedData) -> None:
+    if checked.findings:
+        table = Table("Severity", "Column", "Check", "Finding", box=None, pad_edge=False)
+        for finding in checked.findings:
+            table.add_row(
+                finding.severity.value, escape(finding.column or "-"), finding.check.value, escape(finding.message)
+            )
+        console.print(table)
+    rows = "" if checked.rows is None else f"{checked.rows} rows: "
+    verdict = "the data is as expected" if checked.is_valid else "a run would end with DataInvalid"
+    console.print(rows + verdict, style="green" if checked.is_valid else "red", markup=False)
+
+
 Result = TypeVar("Result")
 
 
@@ -466,6 +496,7 @@ def _guarded(call: Callable[[], Result]) -> Result:
     except (
         CheckError,
         ClusterError,
+        DataError,
         PredictError,
         RecordsError,
         ReportError,

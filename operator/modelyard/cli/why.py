@@ -62,6 +62,7 @@ WHO = {
     "RefNotFound": DATA,
     "InputChanging": DATA,
     "DigestMismatch": DATA,
+    "DataInvalid": DATA,
     "ArtifactMissing": DATA,
     "ArtifactCorrupt": DATA,
     "ArtifactUnreachable": DATA,

@@ -59,7 +59,7 @@ def build(settings: Settings) -> Runtime:
     runtime = Runtime(settings, [*OURS.values(), JOBS, PODS, SERVICES, WORKLOADS, CONFIG_MAPS, NAMESPACES])
     by_owner = {OWNER_INDEX: owners_of}
     pipelines = runtime.serve(OURS[Pipeline], indices={WATCHED_INDEX: watched_of})
-    runs = runtime.serve(OURS[TrainingRun], indices={**by_owner, IDENTITY_INDEX: identities_of})
+    runs = runtime.serve(OURS[TrainingRun], indices={**by_owner, IDENTITY_INDEX: identities_of, LINE_INDEX: lines_of})
     versions = runtime.serve(OURS[ModelVersion], indices={LINE_INDEX: lines_of})
     deployments = runtime.serve(OURS[Deployment], indices={MODEL_INDEX: models_of})
     observations = runtime.serve(OURS[Observation])

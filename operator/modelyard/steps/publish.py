@@ -1,5 +1,6 @@
 """The program of the container `publish`: keeps what a step's user code left, under the digest of its bytes."""
 
+import json
 import logging
 import os
 import time
@@ -32,11 +33,20 @@ REASONS: Final = {
             "StoreUnreachable",
         )
     },
+    "DataInvalid": "DataInvalid",
     # A store that is named wrongly, or whose bucket is gone, cannot be reached either.
     "InvalidSource": "StoreUnreachable",
     "InputNotFound": "StoreUnreachable",
 }
 _LOG: Final = logging.getLogger(__name__)
+
+
+class WorkFailedError(Exception):
+    """The work before publish did not succeed, though it left outputs that are kept; it carries the work's reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def main() -> Mapping[str, Any]:
@@ -48,6 +58,7 @@ def main() -> Mapping[str, Any]:
     Raises:
         StorageError: with one of REASONS.
         InvalidModel: the output `model` is no model directory.
+        WorkFailedError: MODELYARD_FAILURE_FILE is there; all is kept, yet the step has failed.
     """
     patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
     outputs = workspace.outputs_folder()
@@ -55,6 +66,7 @@ def main() -> Mapping[str, Any]:
     if MODEL_OUTPUT in scanned:
         _check_model(outputs / MODEL_OUTPUT)
     metrics = read_metrics(workspace.metrics_file())
+    failure = _failure()
     store = ObjectStore(workspace.require(STORE_URI))
     writer = BlobWriter(store, patience)
     published = {name: _upload(writer, outputs / name, files) for name, files in scanned.items()}
@@ -70,7 +82,10 @@ def main() -> Mapping[str, Any]:
         workspace.require("MODELYARD_STEP"),
         int(workspace.require("MODELYARD_ATTEMPT")),
     )
-    patience.call(lambda: store.put(key, to_json(result)))
+    kept = {**result, "failure": failure} if failure else result
+    patience.call(lambda: store.put(key, to_json(kept)))
+    if failure:
+        raise WorkFailedError(failure["reason"], failure["message"])
     return result
 
 
@@ -89,6 +104,18 @@ def read_metrics(path: Path) -> Mapping[str, str]:
             _LOG.warning('%s: %d lines were skipped: not {"name": <text>, "value": <number>}', path.name, refused)
         return metrics
     return {}
+
+
+def _failure() -> dict[str, str] | None:
+    """Return why the work failed, as our own container before this one has left it; user code has no such file."""
+    path = os.environ.get("MODELYARD_FAILURE_FILE")
+    if not path or not Path(path).is_file():
+        return None
+    match json.loads(Path(path).read_text(encoding="utf-8")):
+        case {"reason": str(reason), "message": str(message)}:
+            return {"reason": reason, "message": message}
+        case _:
+            raise ValueError("MODELYARD_FAILURE_FILE: must be a JSON object with a reason and a message")
 
 
 def _check_model(folder: Path) -> None:

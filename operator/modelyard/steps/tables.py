@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from modelyard.validation.reading import MISSING_TEXTS
+
 SUFFIXES: Final = (".parquet", ".csv", ".csv.gz")
-_MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 
 
 class TableError(ValueError):
@@ -64,7 +65,7 @@ def _read(path: Path, columns: tuple[str, ...] | None) -> Any:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
         return file.read([name for name in names if columns is None or name in columns])
-    options = pyarrow.csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True)
+    options = pyarrow.csv.ConvertOptions(null_values=MISSING_TEXTS, strings_can_be_null=True)
     table = pyarrow.csv.read_csv(path, convert_options=options)
     return table.select([name for name in table.column_names if columns is None or name in columns])
 

@@ -114,7 +114,25 @@ FULL = {
                 },
                 "requestedBy": "alice@example.com",
                 "inputs": [
-                    {"name": "flights", "uri": "s3://bucket/flights/"},
+                    {
+                        "name": "flights",
+                        "uri": "s3://bucket/flights/",
+                        "expectations": {
+                            "minimumRows": 1,
+                            "maximumRows": 9,
+                            "maximumMissingPercent": "5",
+                            "maximumDuplicatePercent": "0.5",
+                            "timeColumn": "time_hour",
+                            "maximumAgeSeconds": 60,
+                            "schema": "SameAsPrevious",
+                            "onNewColumns": "Fail",
+                            "columns": [
+                                {"name": "distance", "type": "Number", "minimum": "1", "maximum": "2", "unique": True},
+                                {"name": "carrier", "nullable": False, "categories": ["AA"]},
+                                {"name": "visib", "maximumMissingPercent": "100"},
+                            ],
+                        },
+                    },
                     {"name": "code", "uri": "git+https://git.example.com/air/model.git@v1.4", "digest": DIGEST},
                     {"name": "lake", "uri": "s3://bucket/lake/", "mode": "Reference"},
                 ],

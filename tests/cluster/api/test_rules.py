@@ -39,6 +39,14 @@ def _step(name: str = "s", **fields: Any) -> Object:
     return {"name": name, "image": "i", **fields}
 
 
+def _expecting(**expectations: Any) -> Object:
+    return {"spec": {"inputs": [{"name": "data", "uri": "s3://b/d", "expectations": expectations}]}}
+
+
+def _column(**fields: Any) -> Object:
+    return _expecting(columns=[{"name": "c", **fields}])
+
+
 def _labels(key: str) -> Object:
     return {"podTemplate": {"labels": {key: "v"}}}
 
@@ -195,9 +203,86 @@ CASES = [
     Case(
         "TrainingRun",
         "spec.steps[]",
-        "must not be 'register', the name of the step that Modelyard adds",
+        "must not be 'register' or 'validate', the names of the steps that Modelyard adds",
         _steps(_step("registers")),
         _steps(_step("register")),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
+        "must not be 'register' or 'validate', the names of the steps that Modelyard adds",
+        _steps(_step("validated")),
+        _steps(_step("validate")),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[]",
+        "must not be 'previous' when `expectations` is set",
+        {"spec": {"inputs": [{"name": "previous", "uri": "s3://b/d"}]}},
+        {"spec": {"inputs": [{"name": "previous", "uri": "s3://b/d", "expectations": {}}]}},
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[]",
+        "must have the `mode` Fetch when `expectations` is set, since its rows are read",
+        {"spec": {"inputs": [{"name": "data", "uri": "s3://b/d", "mode": "Fetch", "expectations": {}}]}},
+        {"spec": {"inputs": [{"name": "data", "uri": "s3://b/d", "mode": "Reference", "expectations": {}}]}},
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations",
+        "must have a `minimumRows` of at most `maximumRows`",
+        _expecting(minimumRows=2, maximumRows=2),
+        _expecting(minimumRows=3, maximumRows=2),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations",
+        "must set `timeColumn` and `maximumAgeSeconds` together",
+        _expecting(timeColumn="t", maximumAgeSeconds=1),
+        _expecting(timeColumn="t"),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations",
+        "must list `columns` when `schema` is Declared",
+        _expecting(schema="Declared", columns=[{"name": "a"}]),
+        _expecting(schema="Declared"),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations",
+        "must set `schema` when `onNewColumns` is Fail",
+        _expecting(schema="SameAsPrevious", onNewColumns="Fail"),
+        _expecting(onNewColumns="Fail"),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations.columns[]",
+        "must have a `minimum` of at most `maximum`",
+        _column(minimum="-10.5", maximum="9"),
+        _column(minimum="10", maximum="9"),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations.columns[]",
+        "must have the `type` Number or Integer, or none, when `minimum` or `maximum` is set",
+        _column(type="Integer", minimum="1"),
+        _column(type="Time", maximum="1"),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations.columns[]",
+        "must have the `type` Text, Integer or Boolean, or none, when `categories` is set",
+        _column(type="Text", categories=["a"]),
+        _column(type="Number", categories=["1"]),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.inputs[].expectations.columns[]",
+        "must not set `maximumMissingPercent` when `nullable` is false, which allows no missing value",
+        _column(nullable=True, maximumMissingPercent="0.5"),
+        _column(nullable=False, maximumMissingPercent="0.5"),
     ),
     Case(
         "TrainingRun",

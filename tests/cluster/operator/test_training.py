@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,40 @@ def test_deleted_run_leaves_nothing_but_its_version(stage: Stage, stop: str) -> 
     stage.until(lambda: stage.nodes.collect_garbage() == 0, "nothing to be left to collect")
     assert stage.api.names("Job") == stage.api.names("Pod") == []
     assert stage.api.names("ModelVersion") == (["delay-v1"] if stop == "end" else [])
+    stage.assert_converged(operator)
+
+
+CHECKED = {**RUN, "inputs": [{**RUN["inputs"][0], "expectations": {"minimumRows": 1, "schema": "SameAsPrevious"}}]}
+
+
+def test_expected_inputs_are_checked_before_the_first_step(stage: Stage) -> None:
+    stage.nodes.held = "one-validate-1"
+    stage.apply("TrainingRun", "one", **CHECKED)
+    operator = stage.start()
+    stage.until(lambda: stage.api.names("Job") != [], "the first Job")
+    assert stage.api.names("Job") == ["one-validate-1"]
+    stage.nodes.held = ""
+    succeed(stage, "one")
+    assert stage.api.names("Job") == ["one-prepare-1", "one-register-1", "one-train-1", "one-validate-1"]
+    stage.assert_converged(operator)
+
+    stage.apply("TrainingRun", "two", **CHECKED)
+    succeed(stage, "two")
+    fetch = stage.api.get("Job", "two-validate-1")["spec"]["template"]["spec"]["initContainers"][0]
+    sources = next(v["value"] for v in fetch["env"] if v["name"] == "MODELYARD_SOURCES")
+    assert [source["name"] for source in json.loads(sources)] == ["flights", "previous"]
+
+
+def test_invalid_data_ends_the_run_without_another_attempt(stage: Stage) -> None:
+    message = "input 'flights': column 'dep_delay' has 34.2 % missing, at most 5 % allowed"
+    stage.nodes.failures["one-validate-1"] = {"reason": "DataInvalid", "message": message}
+    stage.apply("TrainingRun", "one", **CHECKED)
+    operator = stage.start()
+    stage.until(lambda: stage.ready("TrainingRun", "one") == "DataInvalid", "the run to fail")
+    conditions = {c["type"]: c for c in stage.api.get("TrainingRun", "one")["status"]["conditions"]}
+    assert (conditions["Stalled"]["status"], conditions["Succeeded"]["status"]) == ("True", "False")
+    assert message in conditions["Ready"]["message"]
+    assert stage.api.names("Job") == ["one-validate-1"]
     stage.assert_converged(operator)
 
 

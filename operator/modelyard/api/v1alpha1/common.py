@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_camel
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DECIMAL = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
+PERCENT = r"^(100(\.0{1,6})?|[0-9]{1,2}(\.[0-9]{1,6})?)$"
 SHA256 = r"^sha256:[0-9a-f]{64}$"
 STORE_URI = r"^(s3|gs|az|https|file)://[^\s?#]+$"
 INPUT_URI = r"^((s3|gs|az|https|file)://[^\s?#]+|git\+https://[^\s?#@]+@[A-Za-z0-9][A-Za-z0-9._/+-]*)$"
@@ -52,6 +53,7 @@ LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 ResourceName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ItemName = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
 Decimal = Annotated[str, Field(max_length=32, pattern=DECIMAL)]
+Percent = Annotated[str, Field(max_length=10, pattern=PERCENT)]
 Digest = Annotated[str, Field(max_length=71, pattern=SHA256)]
 StoreUri = Annotated[str, Field(max_length=1024, pattern=STORE_URI)]
 InputUri = Annotated[str, Field(max_length=1024, pattern=INPUT_URI)]

@@ -49,6 +49,9 @@ _KEPT: Final = 45
 MODEL_OUTPUT: Final = "model"
 CHAMPION_INPUT: Final = "champion"
 REGISTER_STEP: Final = "register"
+VALIDATE_STEP: Final = "validate"
+PROFILE_OUTPUT: Final = "profile"
+PREVIOUS_INPUT: Final = "previous"
 CONVERT_STEP: Final = "convert"
 
 

@@ -21,6 +21,7 @@ from modelyard.api.v1alpha1.common import (
     Message,
     Metrics,
     NamedDecimal,
+    Percent,
     Person,
     PodTemplate,
     PrinterColumn,
@@ -37,6 +38,8 @@ from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_RUN_NAME, MAX_STEP_
 
 StepName = Annotated[str, Field(min_length=1, max_length=MAX_STEP_NAME, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+RowCount = Annotated[int, Field(ge=0, le=1_000_000_000_000, json_schema_extra={"format": "int64"})]
 
 StepAccessName = Annotated[
     str, Field(min_length=1, max_length=63, pattern=rf"^{STEP_ACCESS_PREFIX}[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -80,6 +83,7 @@ class Reason(StrEnum):
     JOB_DELETED = "JobDeleted"
     CONFLICT = "Conflict"
     CHAMPION_MOVED = "ChampionMoved"
+    DATA_INVALID = "DataInvalid"
 
 
 class CachePolicy(StrEnum):
@@ -103,6 +107,122 @@ class InputMode(StrEnum):
     REFERENCE = "Reference"
 
 
+class ColumnType(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "Number"
+    INTEGER = "Integer"
+    TEXT = "Text"
+    BOOLEAN = "Boolean"
+    TIME = "Time"
+
+
+class ColumnExpectation(ApiModel):
+    """What must hold of one column, which must be there."""
+
+    name: ColumnName
+    """Name of the column."""
+    type: ColumnType | None = None
+    """What every value must be. A whole number is a Number too, and 3.0 is an Integer; absent = anything."""
+    nullable: bool = True
+    """May values be missing?"""
+    maximum_missing_percent: Percent | None = None
+    """Most missing values allowed, in percent of the rows; absent = `maximumMissingPercent` of the input."""
+    minimum: Decimal | None = None
+    """Least number allowed."""
+    maximum: Decimal | None = None
+    """Greatest number allowed."""
+    categories: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...],
+        Field(min_length=1, max_length=64, json_schema_extra=LIST_SET),
+    ] = ()
+    """The only values allowed, as text; absent = any."""
+    unique: bool = False
+    """Must no value be there twice? Exact up to a million distinct values, beyond that judged by a sample of them."""
+
+    rules = (
+        Rule(
+            rule="!has(self.minimum) || !has(self.maximum) || double(self.minimum) <= double(self.maximum)",
+            message="must have a `minimum` of at most `maximum`",
+            field_path=".minimum",
+        ),
+        Rule(
+            rule="!has(self.type) || self.type in ['Number', 'Integer'] || (!has(self.minimum) && !has(self.maximum))",
+            message="must have the `type` Number or Integer, or none, when `minimum` or `maximum` is set",
+            field_path=".type",
+        ),
+        Rule(
+            rule="!has(self.type) || self.type in ['Text', 'Integer', 'Boolean'] || !has(self.categories)",
+            message="must have the `type` Text, Integer or Boolean, or none, when `categories` is set",
+            field_path=".type",
+        ),
+        Rule(
+            rule="!has(self.nullable) || self.nullable || !has(self.maximumMissingPercent)",
+            message="must not set `maximumMissingPercent` when `nullable` is false, which allows no missing value",
+            field_path=".maximumMissingPercent",
+        ),
+    )
+
+
+class SchemaReference(StrEnum):
+    """What the columns are compared with."""
+
+    SAME_AS_PREVIOUS = "SameAsPrevious"
+    DECLARED = "Declared"
+
+
+class NewColumnPolicy(StrEnum):
+    """What a column that the reference does not have means."""
+
+    ALLOW = "Allow"
+    FAIL = "Fail"
+
+
+class Expectations(ApiModel):
+    """What must hold of an input's rows before any step runs; with nothing set they are only profiled."""
+
+    minimum_rows: RowCount | None = None
+    """Least number of rows."""
+    maximum_rows: RowCount | None = None
+    """Greatest number of rows."""
+    maximum_missing_percent: Percent | None = None
+    """Most missing values allowed in any column, in percent of the rows."""
+    maximum_duplicate_percent: Percent | None = None
+    """Most rows allowed that repeat another row, in percent of the rows."""
+    time_column: ColumnName | None = None
+    """Column with the time of each row."""
+    maximum_age_seconds: Seconds | None = None
+    """Greatest age of the newest row by `timeColumn`, in seconds."""
+    schema_: Annotated[SchemaReference | None, Field(alias="schema")] = None
+    """What the columns are compared with. SameAsPrevious: the newest run of the model that succeeded, if there is one; no column of it may be gone, of another type, empty now, or hold the values of another column. Declared: `columns`."""
+    on_new_columns: NewColumnPolicy = NewColumnPolicy.ALLOW
+    """What a column that `schema` does not have means."""
+    columns: Annotated[tuple[ColumnExpectation, ...], Field(max_length=256, json_schema_extra=list_map())] = ()
+    """What must hold of single columns."""
+
+    rules = (
+        Rule(
+            rule="!has(self.minimumRows) || !has(self.maximumRows) || self.minimumRows <= self.maximumRows",
+            message="must have a `minimumRows` of at most `maximumRows`",
+            field_path=".minimumRows",
+        ),
+        Rule(
+            rule="has(self.timeColumn) == has(self.maximumAgeSeconds)",
+            message="must set `timeColumn` and `maximumAgeSeconds` together",
+        ),
+        Rule(
+            rule="!has(self.schema) || self.schema != 'Declared' || (has(self.columns) && self.columns.size() > 0)",
+            message="must list `columns` when `schema` is Declared",
+            field_path=".columns",
+        ),
+        Rule(
+            rule="!has(self.onNewColumns) || self.onNewColumns == 'Allow' || has(self.schema)",
+            message="must set `schema` when `onNewColumns` is Fail",
+            field_path=".onNewColumns",
+        ),
+    )
+
+
 class Input(ApiModel):
     """Data or code that the run reads."""
 
@@ -114,8 +234,20 @@ class Input(ApiModel):
     """What it must hash to; absent = what is found is recorded in status."""
     mode: InputMode = InputMode.FETCH
     """Fetch = its files are brought to the steps and verified; Reference = steps get `.reference.json` with its place, digest and version, and read it themselves."""
+    expectations: Expectations | None = None
+    """What must hold of its rows; absent = they are not looked at. Tables only: Parquet, CSV, JSON lines."""
 
     rules = (
+        Rule(
+            rule="!has(self.expectations) || self.name != 'previous'",
+            message="must not be 'previous' when `expectations` is set",
+            field_path=".name",
+        ),
+        Rule(
+            rule="!has(self.expectations) || !has(self.mode) || self.mode == 'Fetch'",
+            message="must have the `mode` Fetch when `expectations` is set, since its rows are read",
+            field_path=".mode",
+        ),
         Rule(
             rule="self.name != 'champion' && self.name != 'model'",
             message="must not be 'champion' or 'model'",
@@ -233,8 +365,8 @@ class Step(ApiModel):
             message="must set `image` when `command`, `args` or `workingDir` is set",
         ),
         Rule(
-            rule="self.name != 'register'",
-            message="must not be 'register', the name of the step that Modelyard adds",
+            rule="self.name != 'register' && self.name != 'validate'",
+            message="must not be 'register' or 'validate', the names of the steps that Modelyard adds",
             field_path=".name",
         ),
     )
@@ -288,7 +420,7 @@ class Threshold(ApiModel):
 class Slice(ApiModel):
     """A column by whose values the rows are judged group by group."""
 
-    column: Annotated[str, Field(min_length=1, max_length=128)]
+    column: ColumnName
     """Column of the judged rows."""
     maximum_regression: Decimal
     """How much worse than the champion any group may be."""
@@ -571,7 +703,7 @@ class TrainingRunStatus(ApiModel):
     """What the inputs were when the run started."""
     step: StepName | None = None
     """The step that runs or ran last, for display."""
-    steps: Annotated[tuple[StepStatus, ...], Field(max_length=17, json_schema_extra=list_map())] = ()
+    steps: Annotated[tuple[StepStatus, ...], Field(max_length=18, json_schema_extra=list_map())] = ()
     """Where each step stands."""
     metrics: Annotated[tuple[StepMetric, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
     """Metrics of the result."""

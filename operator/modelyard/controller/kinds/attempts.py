@@ -32,6 +32,7 @@ INCURABLE: Final = frozenset(
     {
         "ArtifactCorrupt",
         "ChampionUnusable",
+        "DataInvalid",
         "DatasetInvalid",
         "DigestMismatch",
         "InvalidModel",

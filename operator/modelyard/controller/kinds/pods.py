@@ -21,7 +21,7 @@ PREEMPTED: Final = "Preempted"
 NODE_LOST: Final = "NodeLost"
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 
-OUR_CONTAINERS: Final = frozenset({"fetch", "convert", "publish", "register", "server"})
+OUR_CONTAINERS: Final = frozenset({"fetch", "convert", "publish", "register", "server", "validate"})
 """Containers whose termination message is a verdict; what user code prints is only quoted."""
 
 MESSAGE_LIMIT: Final = 700

@@ -103,13 +103,16 @@ def build_fetch(
     )
 
 
-def build_publish(images: Images, identity: Mapping[str, str], outputs: Sequence[str]) -> Manifest:
+def build_publish(
+    images: Images, identity: Mapping[str, str], outputs: Sequence[str], variables: Mapping[str, str] | None = None
+) -> Manifest:
     """Return the container that uploads the outputs and answers with what they hash to."""
     variables = {
         **identity,
         "MODELYARD_OUTPUTS": compact_json(list(outputs)),
         "MODELYARD_OUTPUTS_DIR": OUTPUTS_DIR,
         "MODELYARD_METRICS_FILE": METRICS_FILE,
+        **(variables or {}),
     }
     return {
         **build_container(

@@ -20,7 +20,9 @@ from modelyard.api.v1alpha1.names import (
     API_VERSION,
     GROUP,
     LABEL_STEP,
+    PROFILE_OUTPUT,
     REGISTER_STEP,
+    VALIDATE_STEP,
     VERSION,
     observation_name,
 )
@@ -198,7 +200,7 @@ class Cluster:
         """Start a new operator process, whose caches are filled at once."""
         owners = {OWNER_INDEX: owners_of}
         self.stores = {
-            RUNS.kind: Store(RUNS, indices={IDENTITY_INDEX: identities_of}),
+            RUNS.kind: Store(RUNS, indices={IDENTITY_INDEX: identities_of, LINE_INDEX: lines_of}),
             JOBS.kind: Store(JOBS, indices=owners),
             PODS.kind: Store(PODS, indices=owners),
             VERSIONS.kind: Store(VERSIONS, indices={LINE_INDEX: lines_of}),
@@ -375,7 +377,8 @@ class Cluster:
         if labels[LABEL_STEP] == REGISTER_STEP:
             return self._judgement(job)
         run = self.run(labels["modelyard.dev/training-run"])
-        step = next(s for s in run["spec"]["steps"] if s["name"] == labels[LABEL_STEP])
+        own = [{"name": VALIDATE_STEP, "outputs": [PROFILE_OUTPUT]}]
+        step = next(s for s in [*own, *run["spec"]["steps"]] if s["name"] == labels[LABEL_STEP])
         made = [digest(run["metadata"]["uid"], name) for name in step.get("outputs", ())]
         outputs = [
             {"name": name, "uri": f"s3://store/blobs/sha256/{d[7:]}", "digest": d, "bytes": 1}

@@ -15,6 +15,7 @@ from tests.unit.kinds.trainingrun.simulation import RUNS, VERSIONS, Cluster
 NAMES = ("one", "two")
 FAULTS = st.lists(st.sampled_from(["", "", "before", "after", "refused", "lost"]), max_size=4).map(tuple)
 OUTCOMES = (*["succeed"] * 8, "lose", "exit", "oom", "StoreUnreachable", "OutputMissing")
+CHECKED = [{"name": "flights", "uri": "s3://air/flights/", "expectations": {"schema": "SameAsPrevious"}}]
 
 
 class RunsUnderFire(RuleBasedStateMachine):
@@ -27,12 +28,15 @@ class RunsUnderFire(RuleBasedStateMachine):
         self.ended: dict[str, object] = {}
 
     @initialize(
-        evaluated=st.booleans(), train=st.sampled_from([TRAIN, PINNED]), seeds=st.sampled_from([(0, 0), (0, 1)])
+        evaluated=st.booleans(),
+        train=st.sampled_from([TRAIN, PINNED]),
+        seeds=st.sampled_from([(0, 0), (0, 1)]),
+        checked=st.booleans(),
     )
-    def start(self, *, evaluated: bool, train: dict[str, Any], seeds: tuple[int, int]) -> None:
-        judged = {} if evaluated else {"evaluation": None}
+    def start(self, *, evaluated: bool, train: dict[str, Any], seeds: tuple[int, int], checked: bool) -> None:
+        changes = {**({} if evaluated else {"evaluation": None}), **({"inputs": CHECKED} if checked else {})}
         for name, seed in zip(NAMES, seeds, strict=True):
-            self.cluster.add_run(name, spec(steps=[PREPARE, train], seed=seed, **judged))
+            self.cluster.add_run(name, spec(steps=[PREPARE, train], seed=seed, **changes))
         self.cluster.sync()
 
     @rule(names=st.sampled_from([("one",), ("two",), ("one", "two"), ("two", "one")]), faults=FAULTS)

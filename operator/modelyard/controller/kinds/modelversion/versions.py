@@ -10,7 +10,7 @@ from modelyard.api.v1alpha1.modelversion import ModelVersion
 from modelyard.controller.engine.manifests import Manifest, namespace_of, uid_of
 
 LINE_INDEX = "line"
-"""Index of a store of ModelVersions: those of one model in one namespace (`line`)."""
+"""Index of a store of ModelVersions or TrainingRuns: those of one model in one namespace (`line`)."""
 
 
 def line(namespace: str, model: str) -> str:
@@ -19,7 +19,7 @@ def line(namespace: str, model: str) -> str:
 
 
 def lines_of(manifest: Manifest) -> Iterable[str]:
-    """Index function of a store of ModelVersions."""
+    """Index function of a store of ModelVersions or TrainingRuns."""
     return (line(namespace_of(manifest), manifest["spec"]["model"]),)
 
 

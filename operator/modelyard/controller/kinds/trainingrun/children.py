@@ -31,7 +31,10 @@ from modelyard.api.v1alpha1.names import (
     LABEL_VERSION,
     MANAGED_BY,
     MODEL_OUTPUT,
+    PREVIOUS_INPUT,
+    PROFILE_OUTPUT,
     REGISTER_STEP,
+    VALIDATE_STEP,
     VERSIONS_CONFIG_MAP,
     job_name,
     model_version_name,
@@ -46,6 +49,7 @@ from modelyard.api.v1alpha1.trainingrun import (
     Step,
     StepPodTemplate,
     TrainingRun,
+    TrainingRunSpec,
 )
 from modelyard.controller.engine.manifests import Manifest, adopt, name_of, namespace_of, uid_of
 from modelyard.controller.kinds.podspec import (
@@ -77,7 +81,10 @@ RECORD_VARIABLE: Final = "MODELYARD_RECORD"
 SOURCES_VARIABLE: Final = "MODELYARD_SOURCES"
 
 _COMPONENTS: Final = {Component.TABULAR_PREPARE: "prepare", Component.TABULAR_TRAIN: "train"}
-_REGISTER_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
+MAX_EXPECTATIONS_BYTES: Final = 96 * 1024
+"""Linux refuses longer environment variables from 128 KiB on."""
+
+_OWN_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
 
 
 def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
@@ -96,6 +103,45 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
         ],
         container=build_publish(images, identity(run.metadata.uid, step.name, attempt), step.outputs),
     )
+
+
+def build_validate_job(observed: Observed, attempt: int) -> Manifest:
+    """Return the Job of the step that checks the inputs; it knows the previous run's profile, if there is one."""
+    run, images = observed.run, observed.images
+    checked = {item.name for item in run.spec.inputs if item.expectations is not None}
+    wanted = [_input_source(run, known) for known in run.status.inputs if known.name in checked]
+    if previous := observed.previous_profile:
+        wanted.append(source(PREVIOUS_INPUT, previous.uri, previous.digest))
+    failure = {"MODELYARD_FAILURE_FILE": f"{WORK_DIR}/failure.json"}
+    validate = build_container(
+        images,
+        name=VALIDATE_STEP,
+        module="validate",
+        variables={
+            "MODELYARD_INPUTS_DIR": INPUTS_DIR,
+            "MODELYARD_OUTPUTS_DIR": OUTPUTS_DIR,
+            "MODELYARD_EXPECTATIONS": expectations_of(run.spec),
+            **failure,
+        },
+        wanted=_OWN_RESOURCES,
+        read_only=("inputs",),
+    )
+    outputs = (PROFILE_OUTPUT,)
+    return _job(
+        observed.manifest,
+        run,
+        step=VALIDATE_STEP,
+        attempt=attempt,
+        deadline=None,
+        template=StepPodTemplate(),
+        init_containers=[build_fetch(images, wanted, outputs), validate],
+        container=build_publish(images, identity(run.metadata.uid, VALIDATE_STEP, attempt), outputs, failure),
+    )
+
+
+def expectations_of(spec: TrainingRunSpec) -> str:
+    """Return what is expected of each input, as `MODELYARD_EXPECTATIONS` has it."""
+    return compact_json({item.name: dump(item.expectations) for item in spec.inputs if item.expectations is not None})
 
 
 def build_register_job(observed: Observed, version: int, attempt: int) -> Manifest:
@@ -247,8 +293,9 @@ def lineage_of(observed: Observed) -> Lineage:
 
 
 def outputs_of(observed: Observed) -> dict[str, Output]:
-    """Return all outputs that steps have published, by name."""
-    return {output.name: output for step in observed.run.status.steps for output in step.outputs}
+    """Return all outputs that the user's steps have published, by name."""
+    steps = (step for step in observed.run.status.steps if step.name != VALIDATE_STEP)
+    return {output.name: output for step in steps for output in step.outputs}
 
 
 def dump(model: Any) -> dict[str, Any]:
@@ -341,7 +388,7 @@ def _without_devices(wanted: ResourceRequirements) -> dict[str, dict[str, Any]]:
     given = resources(wanted)
     return {
         part: {**defaults, **{k: v for k, v in given.get(part, {}).items() if k in {"cpu", "memory"}}}
-        for part, defaults in _REGISTER_RESOURCES.items()
+        for part, defaults in _OWN_RESOURCES.items()
     }
 
 

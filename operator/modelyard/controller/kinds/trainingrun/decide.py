@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, model_version_name
+from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, VALIDATE_STEP, model_version_name
 from modelyard.api.v1alpha1.trainingrun import (
     ConditionType,
     Judge,
@@ -25,6 +25,7 @@ from modelyard.controller.kinds.trainingrun.children import (
     build_register_job,
     build_step_job,
     build_suspension,
+    build_validate_job,
     dump,
 )
 from modelyard.controller.kinds.trainingrun.numbers import counter_entry, next_version
@@ -174,6 +175,8 @@ def _start(observed: Observed, step: StepStatus) -> _Act:
         return _Act(requeue_after=wait)
     if step.name == REGISTER_STEP:
         return _Act(create=(_register_job(observed, step.attempt + 1),))
+    if step.name == VALIDATE_STEP:
+        return _Act(create=(build_validate_job(observed, step.attempt + 1),))
     asked = next(asked for asked in observed.run.spec.steps if asked.name == step.name)
     return _Act(create=(build_step_job(observed, asked, step.attempt + 1),))
 

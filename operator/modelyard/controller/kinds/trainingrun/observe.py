@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from modelyard.api.v1alpha1.names import (
     LABEL_TRAINING_RUN,
+    VALIDATE_STEP,
     VERSIONS_CONFIG_MAP,
 )
 from modelyard.api.v1alpha1.trainingrun import StepState, StepStatus, TrainingRun
@@ -27,6 +28,7 @@ from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide, is_finished, refuse
 from modelyard.controller.kinds.trainingrun.earlier import earlier_steps
 from modelyard.controller.kinds.trainingrun.observed import ModelLine, Observed
+from modelyard.controller.kinds.trainingrun.previous import previous_profile
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 
@@ -51,7 +53,7 @@ class TrainingRuns:
 
     Attributes:
         client: the API, for what caches could be behind with.
-        runs: TrainingRuns, with the index IDENTITY_INDEX made by `identities_of`.
+        runs: TrainingRuns, with the indices IDENTITY_INDEX made by `identities_of` and LINE_INDEX made by `lines_of`.
         jobs: with the index OWNER_INDEX made by `owners_of`.
         pods: with the same index.
         versions: ModelVersions, with the index LINE_INDEX made by `lines_of`.
@@ -125,13 +127,22 @@ class TrainingRuns:
             running=[s.job_name for s in run.status.steps if s.state is StepState.RUNNING and s.job_name],
             is_recorded=lambda attempt: _is_recorded(observed.recorded(attempt.step), attempt),
         )
-        return replace(observed, jobs=found.jobs, pods=found.pods, refusals=found.refusals)
+        observed = replace(observed, jobs=found.jobs, pods=found.pods, refusals=found.refusals)
+        if _is_to_validate(observed):
+            runs = self.runs.by_index(LINE_INDEX, line(run.metadata.namespace, run.spec.model))
+            return replace(observed, previous_profile=previous_profile(runs, run.metadata.uid))
+        return observed
 
     async def _read_line(self, run: TrainingRun) -> ModelLine:
         namespace = run.metadata.namespace
         stored = await list_all(self.client, self.versions.resource, namespace)
         versions = read_versions(version for version in stored if version["spec"]["model"] == run.spec.model)
         return ModelLine(versions, await get_or_none(self.client, CONFIG_MAPS, namespace, VERSIONS_CONFIG_MAP))
+
+
+def _is_to_validate(observed: Observed) -> bool:
+    step = observed.recorded(VALIDATE_STEP)
+    return VALIDATE_STEP in observed.step_names and step.state in {StepState.WAITING, StepState.FAILED}
 
 
 def _is_recorded(step: StepStatus, attempt: Attempt) -> bool:

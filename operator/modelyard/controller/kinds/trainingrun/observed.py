@@ -8,9 +8,17 @@ from functools import cached_property
 from modelyard.api.v1alpha1.champion import champion
 from modelyard.api.v1alpha1.common import Metrics
 from modelyard.api.v1alpha1.modelversion import ModelVersion
-from modelyard.api.v1alpha1.names import MODEL_OUTPUT, REGISTER_STEP
+from modelyard.api.v1alpha1.names import MODEL_OUTPUT, PROFILE_OUTPUT, REGISTER_STEP, VALIDATE_STEP
 from modelyard.api.v1alpha1.observation import Observation
-from modelyard.api.v1alpha1.trainingrun import DONE, Step, StepState, StepStatus, TrainingRun, TrainingRunStatus
+from modelyard.api.v1alpha1.trainingrun import (
+    DONE,
+    Output,
+    Step,
+    StepState,
+    StepStatus,
+    TrainingRun,
+    TrainingRunStatus,
+)
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds.attempts import Attempt, attempts_of
 from modelyard.controller.kinds.pods import Problem
@@ -67,6 +75,8 @@ class Observed:
     """What the agent saw of this very run."""
     cached_versions: tuple[ModelVersion, ...] = ()
     """The ModelVersions of the run's model in its namespace; may be behind."""
+    previous_profile: Output | None = None
+    """The profile of the inputs of the newest other run of the model that succeeded and has one."""
     line: ModelLine | None = None
     """Set in a pass that asked for it."""
     earlier: Earlier | None = None
@@ -94,10 +104,15 @@ class Observed:
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """All steps, in order, with the one that Modelyard adds."""
+        """All steps, in order, with those that Modelyard adds."""
         steps = self.run.spec.steps
+        validates = any(item.expectations is not None for item in self.run.spec.inputs)
         makes_model = any(MODEL_OUTPUT in step.outputs for step in steps)
-        return (*(step.name for step in steps), *((REGISTER_STEP,) if makes_model else ()))
+        return (
+            *((VALIDATE_STEP,) if validates else ()),
+            *(step.name for step in steps),
+            *((REGISTER_STEP,) if makes_model else ()),
+        )
 
     def asked(self, step: str) -> Step | None:
         """Return what the spec says of a step; None of one that Modelyard adds."""
@@ -107,9 +122,13 @@ class Observed:
         """Return what status says of a step; a success that does not name every output is none."""
         waiting = StepStatus(name=step, state=StepState.WAITING)
         known = next((status for status in self.run.status.steps if status.name == step), waiting)
-        asked = self.asked(step)
-        is_whole = known.state not in DONE or {o.name for o in known.outputs} >= set(asked.outputs if asked else ())
+        is_whole = known.state not in DONE or {o.name for o in known.outputs} >= self.wanted(step)
         return known if is_whole else waiting.model_copy(update={"attempt": known.attempt})
+
+    def wanted(self, step: str) -> set[str]:
+        """Return the names of the outputs that a step must publish."""
+        asked = self.asked(step)
+        return {PROFILE_OUTPUT} if step == VALIDATE_STEP else set(asked.outputs if asked else ())
 
     def with_status(self, status: TrainingRunStatus) -> "Observed":
         """Return what was read, as if status had said this already."""

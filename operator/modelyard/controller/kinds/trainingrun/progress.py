@@ -22,7 +22,7 @@ from modelyard.controller.engine.conditions import cut, timestamp
 from modelyard.controller.kinds.attempts import BLAMELESS, INCURABLE, Attempt, AttemptState
 from modelyard.controller.kinds.pods import Problem
 from modelyard.controller.kinds.trainingrun.caching import Unanswered, look_up, published_identity, ran_identity
-from modelyard.controller.kinds.trainingrun.children import read_record
+from modelyard.controller.kinds.trainingrun.children import MAX_EXPECTATIONS_BYTES, expectations_of, read_record
 from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import (
@@ -113,8 +113,8 @@ def progress(observed: Observed) -> Progress:
 def step_result(observed: Observed, attempt: Attempt) -> StepResult | None:
     """Return what publish answered, if it speaks of every output of the step."""
     result = read_result(StepResult, answer(observed, attempt))
-    step = next(step for step in observed.run.spec.steps if step.name == attempt.step)
-    return result if result and {output.name for output in result.outputs} == set(step.outputs) else None
+    wanted = observed.wanted(attempt.step)
+    return result if result and {output.name for output in result.outputs} == wanted else None
 
 
 def registration(observed: Observed) -> Registration | None:
@@ -157,6 +157,8 @@ def elapsed(observed: Observed, status: TrainingRunStatus) -> float:
 
 def invalid(spec: TrainingRunSpec) -> str | None:
     """Return what is wrong with a spec although the CRD's rules let it pass, such as those of an older CRD."""
+    if len(expectations_of(spec)) > MAX_EXPECTATIONS_BYTES:
+        return f"`inputs[*].expectations` must have at most {MAX_EXPECTATIONS_BYTES} bytes as JSON, all together"
     available = {CHAMPION_INPUT, *(item.name for item in spec.inputs)}
     for step in spec.steps:
         for name in step.inputs:
@@ -325,7 +327,7 @@ def _step_failure(observed: Observed, learnt: Progress) -> Failure | None:
     current = learnt.current
     if current.state is not StepState.FAILED:
         return None
-    step_limit = next((s.backoff_limit for s in observed.run.spec.steps if s.name == current.name), _REGISTER_LIMIT)
+    step_limit = next((s.backoff_limit for s in observed.run.spec.steps if s.name == current.name), _ADDED_LIMIT)
     run_limit = observed.run.spec.backoff_limit
     all_failures = sum(step.failures for step in learnt.status.steps)
     what = f"step '{current.name}' failed in attempt {current.attempt}"
@@ -340,4 +342,5 @@ def _step_failure(observed: Observed, learnt: Progress) -> Failure | None:
     return None
 
 
-_REGISTER_LIMIT: Final = 2
+_ADDED_LIMIT: Final = 2
+"""Failed attempts of a step that Modelyard adds which are tried again."""
