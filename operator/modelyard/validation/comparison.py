@@ -47,16 +47,21 @@ def compare(table: TableSummary, previous: InputProfile, new_columns: NewColumnP
 
 
 def swapped(now: Mapping[str, ColumnProfile], before: Mapping[str, ColumnProfile]) -> tuple[Finding, ...]:
-    """Return the columns that hold what another one held: errors where they changed places, else warnings."""
-    fits = _fits(now, before)
-    circle = {name for name in fits if _comes_back(name, fits)}
+    """Return the columns that hold what another one held: errors where values moved between columns, else warnings.
+
+    That a column looks as another one did is no error by itself: it may be a copy, or a year that follows another.
+    It is one when the other column, too, now looks as a further one did, and the last on this way is not new itself.
+    """
+    own = {name: distance(now[name], before[name]) for name in _shared(now, before)}
+    fits = _fits(now, before, own)
     findings = []
     for name, fit in sorted(fits.items()):
         message = (
             f"now holds what {quoted(fit.column)} held: it differs from its own earlier values by "
             f"{percent(fit.own)}, from those of {quoted(fit.column)} by {percent(fit.other)}"
         )
-        severity = Severity.ERROR if name in circle else Severity.WARNING
+        moved = fit.column in fits and own.get(_end(name, fits), 0.0) < STRANGE
+        severity = Severity.ERROR if moved else Severity.WARNING
         findings.append(Finding(Check.SWAPPED, severity, message, name, fit.own))
     return tuple(findings)
 
@@ -174,22 +179,27 @@ def _new_categories(
         yield _warning(Check.CATEGORIES, message, now.name, share)
 
 
-def _fits(now: Mapping[str, ColumnProfile], before: Mapping[str, ColumnProfile]) -> dict[str, _Fit]:
+def _shared(now: Mapping[str, ColumnProfile], before: Mapping[str, ColumnProfile]) -> tuple[str, ...]:
+    return tuple(name for name in now if name in before and _comparable(now[name], before[name]))
+
+
+def _fits(
+    now: Mapping[str, ColumnProfile], before: Mapping[str, ColumnProfile], own: Mapping[str, float]
+) -> dict[str, _Fit]:
     """Return, by column, the other column whose earlier values it fits clearly better than its own."""
     fits = {}
-    for name in now.keys() & before.keys():
-        column = now[name]
-        own = distance(column, before[name]) if _comparable(column, before[name]) else None
-        if own is None or own < STRANGE:
+    for name, score in own.items():
+        if score < STRANGE:
             continue
+        column = now[name]
         others = [other for other in before if other != name and _comparable(column, before[other])]
         scores = {other: distance(column, before[other]) for other in others}
         best = min(sorted(scores), key=scores.__getitem__, default=None)
         if best is None:
             continue
         noise = _noise(column.present, before[name].present) + _noise(column.present, before[best].present)
-        if scores[best] <= own / 2 and own - scores[best] > noise:
-            fits[name] = _Fit(best, own, scores[best])
+        if scores[best] <= score / 2 and score - scores[best] > noise:
+            fits[name] = _Fit(best, score, scores[best])
     return fits
 
 
@@ -199,16 +209,13 @@ def _comparable(left: ColumnProfile, right: ColumnProfile) -> bool:
     return left.type is right.type is Kind.TEXT and bool(left.categories and right.categories)
 
 
-def _comes_back(name: str, fits: Mapping[str, _Fit]) -> bool:
-    """Say whether the way from a column to the one whose values it holds, and so on, leads back to it."""
-    at = fits[name].column
-    for _ in fits:
-        if at == name:
-            return True
-        if at not in fits:
-            return False
+def _end(name: str, fits: Mapping[str, _Fit]) -> str:
+    """Return the last column on the way from a column to the one as which it looks, and so on; none of a circle."""
+    at, seen = name, set[str]()
+    while at in fits and at not in seen:
+        seen.add(at)
         at = fits[at].column
-    return False
+    return "" if at in seen else at
 
 
 def _noise(present: int, earlier: int) -> float:

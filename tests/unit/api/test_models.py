@@ -15,6 +15,8 @@ BOOLEANS = {
     "Pipeline.spec.suspend": "as in batch/v1 CronJob",
     "Pipeline.spec.template.spec.suspend": "as in batch/v1 Job",
     "TrainingRun.spec.suspend": "as in batch/v1 Job",
+    "TrainingRun.spec.inputs[].expectations.columns[].nullable": "as in OpenAPI and pandera",
+    "TrainingRun.spec.inputs[].expectations.columns[].unique": "as in SQL and pandera",
     "Deployment.spec.rollout.paused": "as in apps/v1 Deployment",
 }
 ENUM_VALUES: dict[str, str] = {

@@ -131,6 +131,29 @@ def test_column_that_is_a_copy_of_another_is_a_warning() -> None:
     assert all(finding.severity is Severity.WARNING for finding in found)
 
 
+def test_values_that_moved_on_are_an_error_though_their_last_column_looks_as_ever() -> None:
+    """As in NOAA's rain data from row 12,000 on: the last of three columns is spread so much like the first that it
+    does not show, but the other two are damaged all the same."""
+    random = np.random.default_rng(0)
+    before = {
+        "dew": random.normal(0, 1, 900),
+        "pressure": random.gamma(1, 1, 900),
+        "visibility": random.normal(0, 1, 900),
+    }
+    found = compared(rotated(before, "dew", "pressure", "visibility"), before)
+    assert [(f.column, f.severity) for f in found if f.check is Check.SWAPPED] == [
+        ("dew", Severity.ERROR),
+        ("pressure", Severity.WARNING),
+    ]
+
+
+def test_years_that_follow_each_other_are_no_error() -> None:
+    before = {"start": [2011.0] * 500, "middle": [2012.0] * 500, "end": [2013.0] * 500}
+    now = {name: [year + 1 for year in years] for name, years in before.items()}
+    found = [f for f in compared(now, before) if f.check is Check.SWAPPED]
+    assert [(f.column, f.severity) for f in found] == [("middle", Severity.WARNING), ("start", Severity.WARNING)]
+
+
 def test_columns_that_are_alike_are_not_swapped() -> None:
     random = np.random.default_rng(0)
     before = {"a": random.normal(0, 1, 900), "b": random.normal(0, 1, 900)}
