@@ -113,10 +113,10 @@ def test_invalid_data_ends_the_run_without_another_attempt(stage: Stage) -> None
     stage.nodes.failures["one-validate-1"] = {"reason": "DataInvalid", "message": message}
     stage.apply("TrainingRun", "one", **CHECKED)
     operator = stage.start()
-    stage.until(lambda: stage.ready("TrainingRun", "one") == "DataInvalid", "the run to fail")
-    conditions = {c["type"]: c for c in stage.api.get("TrainingRun", "one")["status"]["conditions"]}
-    assert (conditions["Stalled"]["status"], conditions["Succeeded"]["status"]) == ("True", "False")
-    assert message in conditions["Ready"]["message"]
+    stage.until(lambda: stage.ready("TrainingRun", "one") == "!DataInvalid", "the run to fail")
+    found = {c["type"]: c for c in stage.api.get("TrainingRun", "one")["status"]["conditions"]}
+    assert (found["Stalled"]["reason"], found["Succeeded"]["status"]) == ("DataInvalid", "False")
+    assert message in found["Ready"]["message"]
     assert stage.api.names("Job") == ["one-validate-1"]
     stage.assert_converged(operator)
 
