@@ -1,4 +1,4 @@
-"""`fetch` and `publish` as a pod runs them, against a real S3 server."""
+"""`fetch`, `validate` and `publish` as a pod runs them, against a real S3 server."""
 
 import json
 import os
@@ -276,6 +276,36 @@ def test_publish_obeys_sigterm_while_it_waits(pod: Pod) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(
+    ("maximum", "ended"),
+    [
+        ("1", None),
+        (
+            "0",
+            {
+                "reason": "DataInvalid",
+                "message": "input 'flights': column 'a' has 1 values (100 %) greater than 0, the greatest 1",
+            },
+        ),
+    ],
+)
+def test_data_is_judged_and_its_profile_kept_either_way(
+    pod: Pod, s3_server: S3Server, bucket: str, maximum: str, ended: dict[str, str] | None
+) -> None:
+    outputs = {"MODELYARD_OUTPUTS": '["profile"]', "MODELYARD_FAILURE_FILE": str(pod.work / "failure.json")}
+    assert pod.run("fetch", MODELYARD_SOURCES=_sources(bucket), **outputs)[0] == 0
+    expectations = json.dumps({"flights": {"columns": [{"name": "a", "maximum": maximum}]}})
+    assert pod.run("validate", MODELYARD_EXPECTATIONS=expectations, **outputs)[:2] == (0, {})
+    code, message, _ = pod.run("publish", **outputs)
+    stored = json.loads((s3_server.root / bucket / "air/runs/uid-1/train/2/result.json").read_text())
+    assert [output["name"] for output in stored["outputs"]] == ["profile"]
+    if ended:
+        assert (code, message, stored["failure"]) == (1, ended, ended)
+    else:
+        assert (code, message) == (0, stored)
 
 
 def test_programs_start_without_heavy_libraries() -> None:
