@@ -17,6 +17,8 @@ BOOLEANS = {
     "TrainingRun.spec.suspend": "as in batch/v1 Job",
     "TrainingRun.spec.inputs[].expectations.columns[].nullable": "as in OpenAPI and pandera",
     "TrainingRun.spec.inputs[].expectations.columns[].unique": "as in SQL and pandera",
+    "Pipeline.spec.template.spec.inputs[].expectations.columns[].nullable": "as in OpenAPI and pandera",
+    "Pipeline.spec.template.spec.inputs[].expectations.columns[].unique": "as in SQL and pandera",
     "Deployment.spec.rollout.paused": "as in apps/v1 Deployment",
 }
 ENUM_VALUES: dict[str, str] = {

@@ -94,7 +94,7 @@ def test_schema_digest_depends_on_names_and_types_alone() -> None:
     assert base.schema_digest != profile({"a": ["1"], "b": ["x"]}).schema_digest
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(10, 90), st.booleans())
 def test_profile_depends_neither_on_order_nor_on_batches(seed: int, batch: int, untyped: bool) -> None:
     table = pa.table(weather(80, seed))
