@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import yaml
 from pydantic import ValidationError
 
-from modelyard.api.v1alpha1 import TrainingRun
+from modelyard.api.v1alpha1 import Pipeline, TrainingRun
 from modelyard.api.v1alpha1.names import API_VERSION
+from modelyard.api.v1alpha1.pipeline import PipelineSpec
 from modelyard.api.v1alpha1.trainingrun import Expectations, TrainingRunSpec
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_data(
 
     Args:
         data: the file or folder.
-        manifests: YAML with one TrainingRun.
+        manifests: YAML with one TrainingRun or Pipeline.
         input_name: which of its inputs; None = the only one with `expectations`.
         previous: a profile of an earlier check or run to compare with.
         save: where the profile of the data is written.
@@ -75,7 +76,7 @@ def check_data(
 
 
 def find_expectations(text: str, where: str, input_name: str | None) -> tuple[str, Expectations]:
-    """Return the name and the expectations of an input of the TrainingRun in YAML.
+    """Return the name and the expectations of an input of the TrainingRun or Pipeline in YAML.
 
     Args:
         text: YAML, of any number of documents.
@@ -103,10 +104,13 @@ def _spec(text: str, where: str) -> TrainingRunSpec:
             document
             for document in yaml.safe_load_all(text)
             if isinstance(document, dict)
-            and (document.get("apiVersion"), document.get("kind")) == (API_VERSION, TrainingRun.kind)
+            and document.get("apiVersion") == API_VERSION
+            and document.get("kind") in {TrainingRun.kind, Pipeline.kind}
         ]
         if len(found) != 1:
-            raise DataError(f"{where}: must hold one TrainingRun of {API_VERSION}, holds {len(found)}")
+            raise DataError(f"{where}: must hold one TrainingRun or Pipeline of {API_VERSION}, holds {len(found)}")
+        if found[0]["kind"] == Pipeline.kind:
+            return PipelineSpec.model_validate(found[0].get("spec")).template.spec
         return TrainingRunSpec.model_validate(found[0].get("spec"))
     except yaml.YAMLError as error:
         raise DataError(f"{where}: is no YAML: {str(error).splitlines()[0]}") from None

@@ -325,7 +325,7 @@ def check_convert(
 @app.command("check-data")
 def check_data(
     data: Annotated[Path, typer.Argument(metavar="FILE", help="Rows: .parquet, .csv, .jsonl, or a folder of them.")],
-    expectations: Annotated[Path, typer.Option("--expectations", "-e", help="YAML with the TrainingRun.")],
+    expectations: Annotated[Path, typer.Option("--expectations", "-e", help="YAML with the TrainingRun or Pipeline.")],
     name: Annotated[str | None, typer.Option("--input", help="Input; default: the one with expectations.")] = None,
     previous: Annotated[Path | None, typer.Option(help="Profile to compare with, as --save-profile writes it.")] = None,
     save_profile: Annotated[Path | None, typer.Option(help="Where to write the profile of the data.")] = None,

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from modelyard.cli.check_data import DataError, check_data, find_expectations
@@ -65,7 +66,7 @@ def test_exit_code_says_whether_the_data_is_as_expected(
         (RUN, "trains", "f: has no input 'trains', it has 'flights', 'planes', 'code'"),
         (RUN, "code", "f: set `expectations` of 'code'"),
         ("a: [", None, "f: is no YAML: "),
-        ("", None, "f: must hold one TrainingRun of modelyard.dev/v1alpha1, holds 0"),
+        ("", None, "f: must hold one TrainingRun or Pipeline of modelyard.dev/v1alpha1, holds 0"),
         (RUN.replace("minimumRows: 3", "minimumRows: -3"), "planes", "f: `spec.inputs.1.expectations.minimumRows`: "),
     ],
     ids=["several", "unknown", "without", "yaml", "nothing", "invalid"],
@@ -74,6 +75,13 @@ def test_manifest_that_does_not_say_what_to_check_is_told(text: str, name: str |
     with pytest.raises(DataError) as raised:
         find_expectations(text, "f", name)
     assert str(raised.value).startswith(message)
+
+
+def test_template_of_a_pipeline_is_read() -> None:
+    spec = yaml.safe_load(RUN.partition("---")[2])["spec"]
+    pipeline = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "Pipeline", "spec": {"template": {"spec": spec}}}
+    name, wanted = find_expectations(yaml.safe_dump(pipeline), "f", "planes")
+    assert (name, wanted.minimum_rows) == ("planes", 3)
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path, manifest: Path) -> None:
