@@ -28,15 +28,23 @@ from modelyard.api.v1alpha1.names import (
     MODEL_OUTPUT,
     model_version_name,
 )
-from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, InputMode, Judge, Output, ResolvedInput, Step
+from modelyard.api.v1alpha1.trainingrun import (
+    EvaluationSpec,
+    Expectations,
+    InputMode,
+    Judge,
+    Output,
+    ResolvedInput,
+    SchemaReference,
+    Step,
+)
 from modelyard.lineage.run import RunRecord, run_to_environment
 from modelyard.local.manifest import RunError
 from modelyard.storage.manifests import digest_of
 
 FINAL: Final = frozenset(
-    {"ArtifactCorrupt", "ChampionUnusable", "DatasetInvalid", "DigestMismatch", "InvalidModel", "InvalidSource"}
-    | {"MetricMissing"}
-    | {"OutputEmpty", "OutputMissing", "OutputRefused"}
+    {"ArtifactCorrupt", "ChampionUnusable", "DataInvalid", "DatasetInvalid", "DigestMismatch"}
+    | {"InvalidModel", "InvalidSource", "MetricMissing", "OutputEmpty", "OutputMissing", "OutputRefused"}
     | {"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"}
 )
 """Failures that the next attempt would meet again. Those of the store are among them: nobody waits for it here, beyond
@@ -121,6 +129,9 @@ def remarks(run: TrainingRun, runner: Runner) -> Iterator[str]:
     limited = [step.name for step in run.spec.steps if step.resources.limits or step.resources.requests]
     if limited:
         yield f"resources of {', '.join(limited)} are not reserved or limited on this machine"
+    compared = [item.name for item in run.spec.inputs if item.expectations and _compares(item.expectations)]
+    if compared:
+        yield f"{', '.join(compared)}: not compared with a previous run (modelyard check-data --previous does)"
     images = [step.name for step in run.spec.steps if step.image]
     if images and runner is Runner.PROCESS:
         yield f"{', '.join(images)}: run in this Python environment, not in their images (--runner container does)"
@@ -214,6 +225,11 @@ def parameters_document(run: TrainingRun, step: str) -> str:
     """Return the content of parameters.json."""
     document = {"parameters": _parameters(run), "seed": run.spec.seed, "model": run.spec.model, "step": step}
     return compact_json(document)
+
+
+def expectations(run: TrainingRun) -> dict[str, Any]:
+    """Return what is expected of each input that has expectations."""
+    return {item.name: dump(item.expectations) for item in run.spec.inputs if item.expectations is not None}
 
 
 def step_sources(run: TrainingRun, step: Step, champion: ModelVersion | None) -> list[dict[str, str]]:
@@ -334,6 +350,10 @@ def _evaluation(run: TrainingRun, asked: EvaluationSpec, scored: ModelVersion | 
     if scored:
         document["champion"] = {"version": scored.spec.version, "digest": scored.spec.artifact.digest}
     return document
+
+
+def _compares(wanted: Expectations) -> bool:
+    return wanted.schema_ is SchemaReference.SAME_AS_PREVIOUS
 
 
 def _parameters(run: TrainingRun) -> dict[str, str]:

@@ -16,7 +16,14 @@ from typing import Any, Final, Self
 
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
 from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
-from modelyard.api.v1alpha1.names import CHAMPION_INPUT, MODEL_OUTPUT, REGISTER_STEP, model_version_name
+from modelyard.api.v1alpha1.names import (
+    CHAMPION_INPUT,
+    MODEL_OUTPUT,
+    PROFILE_OUTPUT,
+    REGISTER_STEP,
+    VALIDATE_STEP,
+    model_version_name,
+)
 from modelyard.api.v1alpha1.trainingrun import Judge, ResolvedInput, Step
 from modelyard.local import plan
 from modelyard.local.events import Listener, StepEnd
@@ -87,7 +94,7 @@ class Session:
         self._outcome = Outcome(run, datetime.now(UTC))
 
     def execute(self) -> Outcome:
-        """Run all steps, then register the model if there is one.
+        """Check the inputs, run all steps, then register the model if there is one.
 
         Raises:
             RunError: an input cannot be read, or the store cannot be used.
@@ -98,6 +105,7 @@ class Session:
             self._listener.remark(remark)
         try:
             self._resolve()
+            self._validate()
             for step in self._run.spec.steps:
                 self._repeat(step, partial(self._attempt, step))
             if MODEL_OUTPUT in plan.outputs_of(self._outcome.snapshot()):
@@ -152,6 +160,24 @@ class Session:
         attempt.end(datetime.now(UTC), reason, message)
         seconds = time.monotonic() - started
         self._listener.step_ended(StepEnd(attempt.step, attempt.number, seconds, reason, message, delay))
+
+    def _validate(self) -> None:
+        expectations = plan.expectations(self._run)
+        if not expectations:
+            return
+        step = Step(name=VALIDATE_STEP, inputs=tuple(expectations), outputs=(PROFILE_OUTPUT,))
+
+        def work(number: int) -> Mapping[str, Any]:
+            with self._workplace(step.name, number, self._deadline) as place:
+                failure = {"MODELYARD_FAILURE_FILE": str(place.work / "failure.json")}
+                sources = plan.step_sources(self._outcome.snapshot(), step, None)
+                place.fetch(sources, step.outputs, plan.parameters_document(self._run, step.name))
+                place.program("validate", {"MODELYARD_EXPECTATIONS": plan.compact_json(expectations), **failure})
+                result = place.publish(step.outputs, failure)
+            self._outcome.published(step.name, result, None)
+            return result
+
+        self._repeat(step, work)
 
     def _attempt(self, step: Step, number: int) -> Mapping[str, Any]:
         deadline = _earlier(self._deadline, step.active_deadline_seconds)
@@ -304,9 +330,9 @@ class Workplace:
         )
         _set_writable(self.inputs, writable=False)
 
-    def publish(self, outputs: Sequence[str]) -> Mapping[str, Any]:
+    def publish(self, outputs: Sequence[str], variables: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         """Keep the outputs and return what they hash to."""
-        return self.program("publish", {"MODELYARD_OUTPUTS": plan.compact_json(list(outputs))})
+        return self.program("publish", {"MODELYARD_OUTPUTS": plan.compact_json(list(outputs)), **(variables or {})})
 
     def program(self, module: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
         """Run a program of `modelyard.steps` and return its termination message.

@@ -53,6 +53,17 @@ def runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize(("rows", "reason"), [(2, "Succeeded"), (1, "DataInvalid")])
+def test_inputs_are_checked_before_the_first_step(tmp_path: Path, rows: int, reason: str) -> None:
+    (tmp_path / "data.csv").write_text("a\n" + "1\n" * rows)
+    item = {"name": "data", "uri": "s3://nowhere/data.csv", "expectations": {"minimumRows": 2}}
+    write_run(tmp_path, spec(step("echo user code", inputs=["data"]), inputs=[item], backoffLimit=0))
+    result = run_json(tmp_path, "-f", "trainingrun.yaml", "--input", "data=data.csv")
+    assert condition(result, "Ready")["reason"] == reason
+    names = [entry["name"] for entry in result["status"]["steps"] if entry["state"] != "Waiting"]
+    assert names == (["validate", "step"] if reason == "Succeeded" else ["validate"])
+
+
 def test_user_code_sees_files_and_variables_and_nothing_of_the_caller(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("hello")
