@@ -5,11 +5,16 @@ Code that uses it runs without a cluster, too: then everything is beneath `./mod
 a model is saved.
 """
 
+import fcntl
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,11 +24,29 @@ if TYPE_CHECKING:
     from modelyard.conversion.tensors import Columns
     from modelyard.model import ModelDirectory, Signature
 
-__all__ = ["input", "inputs", "log_metric", "output", "parameters", "save_model", "save_onnx", "seed"]
+__all__ = [
+    "checkpoint_dir",
+    "input",
+    "inputs",
+    "last_checkpoint",
+    "log_metric",
+    "log_progress",
+    "on_preemption",
+    "output",
+    "parameters",
+    "save_checkpoint",
+    "save_model",
+    "save_onnx",
+    "seed",
+]
 
 _LOCAL: Final = Path("modelyard")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _METRIC: Final = re.compile(r"[^\x00-\x1f\x7f]{1,63}")
+_COMPLETE: Final = "COMPLETE"
+_TERMINATED: Final = 128 + signal.SIGTERM
+_locks: Final[dict[Path, int]] = {}
+"""Open files whose locks say that this program is alive."""
 
 
 def parameters() -> dict[str, str]:
@@ -84,10 +107,80 @@ def log_metric(name: str, value: float) -> None:
         raise ValueError(f"a metric's name must be 1 to 63 printable characters, got '{name}'")
     if not math.isfinite(value):
         raise ValueError(f"metric '{name}' must be a finite number, got {value}")
-    file = _folder("MODELYARD_METRICS_FILE", "metrics.jsonl")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"name": name, "value": float(value)}) + "\n")
+    _say({"name": name, "value": float(value)})
+
+
+def log_progress(share: float) -> None:
+    """Report how much of the step is done, from 0 to 1; it is shown while the step runs if its `progress` is `Live`.
+
+    Raises:
+        ValueError: it is not from 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"progress must be from 0 to 1, got {share}")
+    _say({"progress": float(share)})
+
+
+def checkpoint_dir() -> Path:
+    """Return the folder of the checkpoint, made when it is absent; what it holds when a step starts is the newest one.
+
+    Most code needs only `last_checkpoint` and `save_checkpoint`. Code that writes to the folder itself removes the file
+    `COMPLETE` first and makes it anew when everything is written.
+    """
+    folder = _folder("MODELYARD_CHECKPOINT_DIR", "checkpoint")
+    folder.mkdir(parents=True, exist_ok=True)
+    _hold_lock(folder)
+    return folder
+
+
+def last_checkpoint() -> Path | None:
+    """Return the folder that the step goes on from, None when it starts anew."""
+    folder = checkpoint_dir()
+    return folder if (folder / _COMPLETE).is_file() else None
+
+
+@contextmanager
+def save_checkpoint() -> Iterator[Path]:
+    """Write a checkpoint: gives an empty folder, which replaces the last checkpoint once it is filled.
+
+        with sdk.save_checkpoint() as folder:
+            (folder / "state.json").write_text(json.dumps(state))
+
+    When the block raises, the last checkpoint stays. In a step of several nodes it is the one with rank 0 that saves.
+    """
+    folder = checkpoint_dir()
+    new, old = folder.with_name(f".new-{folder.name}"), folder.with_name(f".old-{folder.name}")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir()
+    yield new
+    (new / _COMPLETE).touch()
+    folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old)
+
+
+def on_preemption(save: Callable[[], None]) -> None:
+    """Call a function when the pod is taken away, such as one that saves a last checkpoint; then end the program.
+
+    It is called once, in the main thread, between two steps of the interpreter, and has the step's
+    `checkpoint.gracePeriodSeconds`. Without it a program does not notice: the first process of a container is not ended
+    by a signal that it has no handler for, so it is killed when its time is over.
+
+    Args:
+        save: takes and returns nothing.
+
+    Raises:
+        ValueError: it is not called from the main thread.
+    """
+    _hold_lock(checkpoint_dir())
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        save()
+        sys.exit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def save_model(
@@ -138,6 +231,22 @@ def save_onnx(
         signature = Signature.from_json(json.dumps(dict(signature)).encode())
     data = model.read_bytes() if isinstance(model, Path) else model
     return write_model_directory(output(name), data, signature, sample)
+
+
+def _hold_lock(folder: Path) -> None:
+    """Hold a lock as long as this program lives, so that nobody waits for its last checkpoint after that."""
+    path = folder.with_name(folder.name + ".lock")
+    if path not in _locks:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _locks[path] = descriptor
+
+
+def _say(entry: Mapping[str, Any]) -> None:
+    file = _folder("MODELYARD_METRICS_FILE", "metrics.jsonl")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(entry) + "\n")
 
 
 def _folder(variable: str, local: str) -> Path:

@@ -43,6 +43,10 @@ class MemoryStore:
             raise AlreadyExists(path)
         self.put(path, data)
 
+    def delete(self, path: str) -> None:
+        self._fail_if_down()
+        self.objects.pop(path, None)
+
     def list(self) -> Iterator[ObjectInfo]:
         return iter([self.head(path) for path in sorted(self.objects)])
 

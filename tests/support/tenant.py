@@ -55,6 +55,16 @@ class Tenant:
         """Delete KIND/NAME."""
         self.installation.kubectl("delete", reference, "-n", self.namespace, f"--wait={str(wait).lower()}")
 
+    def evict(self, pod: str) -> None:
+        """Evict a pod, as the drain of its node does."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.namespace},
+        }
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
+        self.installation.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
     def get(self, kind: str, name: str) -> Manifest:
         """Return one object."""
         return self.installation.get(kind, name, "-n", self.namespace)

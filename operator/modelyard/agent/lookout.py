@@ -4,9 +4,10 @@ import json
 import threading
 from collections import OrderedDict
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from modelyard.agent.sightings import SeenInput
+from modelyard.api.v1alpha1.observation import ObservedProgress
 from modelyard.storage.blobs import PROBE_KEY
 from modelyard.storage.errors import (
     AccessDenied,
@@ -18,7 +19,7 @@ from modelyard.storage.errors import (
     StorageError,
 )
 from modelyard.storage.objects import ObjectStore, read_all
-from modelyard.storage.results import MAX_RESULT_BYTES, result_key, to_message
+from modelyard.storage.results import MAX_RESULT_BYTES, MESSAGE_BYTES, progress_key, result_key, to_message
 from modelyard.storage.retry import Patience
 from modelyard.storage.sources import Listing, OpenStore, check_tree, describe_table, hash_source, list_source
 
@@ -106,6 +107,23 @@ class Lookout:
             return to_message(document)
         except ValueError as error:
             raise InvalidSource(f"{store.url(key)}: {error}") from None
+
+    def progress(self, run_uid: str, step: str, attempt: int) -> dict[str, Any] | None:
+        """Return what a running step says of itself, as Observations have it; None when it says nothing.
+
+        Raises:
+            StorageError: the store cannot be read, or holds something else there.
+        """
+        store, key = self._open_store(self._store_uri), progress_key(run_uid, step, attempt)
+        try:
+            document = json.loads(read_all(store, key, MESSAGE_BYTES))
+            said = {**document, "step": step, "attempt": attempt, "lastUpdateTime": document["time"]}
+            progress = ObservedProgress.model_validate(said)
+        except ObjectNotFound:
+            return None
+        except (ValueError, TypeError, KeyError):
+            raise InvalidSource(f"{store.url(key)}: must be the progress of a step") from None
+        return progress.model_dump(by_alias=True, exclude_none=True, mode="json")
 
     def verify(self, uri: str, digest: str) -> tuple[str, str]:
         """Hash every byte of an artifact.

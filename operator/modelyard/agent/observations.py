@@ -13,16 +13,17 @@ def build_observation(subject: Reference, seen: Mapping[str, Any], now: str) -> 
 
     Args:
         subject: what was observed; it owns the Observation.
-        seen: `inputs`, `results` and `outputs`, or `artifact`.
+        seen: `inputs`, `results`, `outputs` and `progress`, or `artifact`; a part that is None is left out.
         now: RFC 3339 time.
     """
     owner = {"apiVersion": API_VERSION, "kind": subject.kind, "name": subject.name, "uid": subject.uid}
     reference = {"kind": subject.kind, "name": subject.name, "uid": subject.uid}
+    present = {name: part for name, part in seen.items() if part is not None}
     return {
         "apiVersion": API_VERSION,
         "kind": "Observation",
         "metadata": {"name": subject.observation, "ownerReferences": [owner]},
-        "spec": {"subject": reference, "observedTime": now, **seen},
+        "spec": {"subject": reference, "observedTime": now, **present},
     }
 
 

@@ -27,6 +27,8 @@ class Settings:
     """How often inputs that cannot be read are looked at again."""
     result_seconds: float = 15.0
     """How often the result of a running step is looked for."""
+    progress_seconds: float = 5.0
+    """How often the progress of a running step is looked for that shows it."""
     verify_seconds: float = 600.0
     """How often the bytes of a version are hashed again."""
     recheck_seconds: float = 60.0
@@ -50,6 +52,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         port=int(_seconds(environ, "MODELYARD_PORT", Settings.port)),
         input_seconds=_seconds(environ, "MODELYARD_INPUT_SECONDS", Settings.input_seconds),
         result_seconds=_seconds(environ, "MODELYARD_RESULT_SECONDS", Settings.result_seconds),
+        progress_seconds=_seconds(environ, "MODELYARD_PROGRESS_SECONDS", Settings.progress_seconds),
         verify_seconds=_seconds(environ, "MODELYARD_VERIFY_SECONDS", Settings.verify_seconds),
         recheck_seconds=_seconds(environ, "MODELYARD_RECHECK_SECONDS", Settings.recheck_seconds),
         credentials_seconds=_seconds(environ, "MODELYARD_CREDENTIALS_SECONDS", Settings.credentials_seconds),

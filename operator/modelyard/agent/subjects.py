@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelyard.api.v1alpha1.names import observation_name
+from modelyard.api.v1alpha1.trainingrun import ProgressMode
 
 TRAINING_RUN: Final = "TrainingRun"
 MODEL_VERSION: Final = "ModelVersion"
@@ -49,6 +50,8 @@ class Run:
     """Steps whose state is Running, with their attempt."""
     candidates: tuple[str, ...]
     """URIs of outputs that the next step may take over from an earlier run."""
+    live: frozenset[str] = frozenset()
+    """Steps whose progress is looked for while they run."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def read_run(manifest: Mapping[str, Any]) -> Run | None:
         candidates=tuple(
             dict.fromkeys(out["uri"] for step in steps for out in step.get("candidate", {}).get("outputs", ()))
         ),
+        live=frozenset(step["name"] for step in spec.get("steps", ()) if step.get("progress") == ProgressMode.LIVE),
     )
 
 

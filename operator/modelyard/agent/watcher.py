@@ -94,6 +94,8 @@ class Watcher:
             group.create_task(self._versions.run())
 
     def _run_changed(self, name: str) -> None:
+        if self._runs.get(name) is None:
+            self._metrics.progress.show(name, None)
         self._wake(f"trainingrun-{name}", self._runs.get(name))
 
     def _version_changed(self, name: str) -> None:
@@ -169,22 +171,32 @@ class Watcher:
     async def _look_at_run(self, run: Run) -> float | None:
         before = self._before(run)
         results = await self._see_results(run, before.get("results", ()))
-        inputs = before.get("inputs", []) if run.resolved else await self._see_inputs(run, results)
+        progress = await self._see_progress(run, before.get("progress"))
+        self._metrics.progress.show(run.reference.name, progress)
+        work = {"results": results, "progress": progress}
+        inputs = before.get("inputs", []) if run.resolved else await self._see_inputs(run, work)
         # What was said of outputs that nobody asks about any more is left as it is: nothing is written for that alone.
         outputs = await self._see_outputs(run) if run.candidates else before.get("outputs", [])
-        await self._write(run, {"inputs": inputs, "results": results, "outputs": outputs})
+        await self._write(run, {"inputs": inputs, "outputs": outputs, **work})
         pauses = [self._settings.result_seconds] if len(results) < len(run.running) or run.candidates else []
+        if len(results) < len(run.running) and _shows_progress(run):
+            pauses.append(self._settings.progress_seconds)
         if not run.resolved:
             pauses.append(self._settings.input_seconds * (1 if _faulty(run, inputs) else CALM))
         return min(pauses, default=None)
 
-    async def _see_inputs(self, run: Run, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Look at all inputs; what is seen after PARTIAL_SECONDS is written while the rest is still read."""
+    async def _see_inputs(self, run: Run, work: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Look at all inputs; what is seen after PARTIAL_SECONDS is written while the rest is still read.
+
+        Args:
+            run: whose inputs.
+            work: what is seen of its steps.
+        """
         reading = asyncio.gather(*(self._see_input(item) for item in run.inputs))
         try:
             done, _ = await asyncio.wait([reading], timeout=PARTIAL_SECONDS)
             if not done:
-                await self._write(run, {"inputs": [{"name": item.name} for item in run.inputs], "results": results})
+                await self._write(run, {"inputs": [{"name": item.name} for item in run.inputs], **work})
             return await reading
         finally:
             reading.cancel()
@@ -242,6 +254,21 @@ class Watcher:
         self._count("output", "" if state == "Present" else state)
         return observations.output(uri, state, message)
 
+    async def _see_progress(self, run: Run, before: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return what the step that runs says of itself; what it said before when the store cannot be asked."""
+        live = [(step, attempt) for step, attempt in run.running if step in run.live]
+        if self._lookout is None or not live:
+            return None
+        step, attempt = live[0]
+        same = before is not None and (before["step"], before["attempt"]) == live[0]
+        try:
+            progress = await in_thread(None, self._lookout.progress, run.reference.uid, step, attempt)
+        except StorageError as error:
+            self._count("progress", error.reason)
+            return before if same else None
+        self._count("progress")
+        return progress
+
     async def _look_at_version(self, version: Version) -> float | None:
         if self._lookout is None:
             await self._write(version, observations.artifact(version.digest, "Unreachable", NO_STORE))
@@ -281,6 +308,10 @@ class Watcher:
 
     def _count(self, what: str, reason: str = "") -> None:
         self._metrics.looks.labels(what=what, reason=reason).inc()
+
+
+def _shows_progress(run: Run) -> bool:
+    return any(step in run.live for step, _ in run.running)
 
 
 def _faulty(run: Run, inputs: Sequence[Mapping[str, Any]]) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from modelyard.api.v1alpha1 import Deployment, TrainingRun
 from modelyard.api.v1alpha1.common import ConditionStatus
-from modelyard.api.v1alpha1.trainingrun import DONE
+from modelyard.api.v1alpha1.trainingrun import DONE, RunProgress
 
 FINAL_STALLED = "Stalled"
 
@@ -18,8 +18,16 @@ def describe(resource: TrainingRun | Deployment) -> str:
     if isinstance(resource, TrainingRun) and ready.reason == "Running":
         done = sum(step.state in DONE for step in resource.status.steps)
         total = max(len(resource.spec.steps), len(resource.status.steps))
-        return f"[{done}/{total}] {ready.message or ready.reason}"
+        return f"[{done}/{total}] {ready.message or ready.reason}{_progress(resource.status.progress)}"
     return f"{ready.reason}: {ready.message}" if ready.message else ready.reason
+
+
+def _progress(said: RunProgress | None) -> str:
+    """Return what a running step says of itself; minutes, since a line a second would be too many."""
+    if said is None or said.percentage is None:
+        return ""
+    minutes = None if said.estimated_remaining_seconds is None else -(-said.estimated_remaining_seconds // 60)
+    return f", {said.percentage} %" + ("" if minutes is None else f", about {minutes} min left")
 
 
 def outcome(resource: TrainingRun | Deployment) -> bool | None:

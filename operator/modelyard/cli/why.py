@@ -68,6 +68,7 @@ WHO = {
     "ArtifactUnreachable": DATA,
     "ArtifactUnavailable": DATA,
     "Unschedulable": CLUSTER,
+    "Queued": CLUSTER,
     "Suspended": AUTHOR,
     "Paused": AUTHOR,
     "Running": TIME,
@@ -77,6 +78,10 @@ WHO = {
     "Progressing": TIME,
     "Converting": TIME,
     "ChampionMoved": TIME,
+    "Preempted": TIME,
+    "Drained": TIME,
+    "NodeLost": TIME,
+    "PodDeleted": TIME,
 }
 
 
@@ -109,6 +114,7 @@ def why_training_run(run: TrainingRun) -> Explanation:
         step = states.get(name)
         state = step.state if step else StepState.WAITING
         attempt = f", attempt {step.attempt}" if step and step.attempt > 1 else ""
+        attempt += f", resumed {step.resumes} times" if step and step.resumes else ""
         message = f": {step.message}" if step and step.message else ""
         lines.append(Line(_STEP_MARKS[state], f"step {name} {state.value.lower()}{attempt}{message}"))
     if run.status.model_version_name:
@@ -151,6 +157,7 @@ _RUN_MARKS = {
 }
 _STEP_MARKS = {
     StepState.WAITING: Mark.PENDING,
+    StepState.QUEUED: Mark.BLOCKED,
     StepState.RUNNING: Mark.ACTIVE,
     StepState.SUCCEEDED: Mark.DONE,
     StepState.CACHED: Mark.DONE,

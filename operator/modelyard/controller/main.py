@@ -65,7 +65,7 @@ def build(settings: Settings) -> Runtime:
     observations = runtime.serve(OURS[Observation])
     jobs = runtime.cache(JOBS, label_selector=CHILD_SELECTOR, indices=by_owner)
     pods = runtime.cache(PODS, label_selector=CHILD_SELECTOR, indices=by_owner)
-    services = runtime.cache(SERVICES, label_selector=CHILD_SELECTOR)
+    services = runtime.cache(SERVICES, label_selector=CHILD_SELECTOR, indices=by_owner)
     workloads = runtime.cache(WORKLOADS, label_selector=CHILD_SELECTOR, indices=by_owner)
 
     recipes = Pipelines(
@@ -82,6 +82,7 @@ def build(settings: Settings) -> Runtime:
         runs=runs,
         jobs=jobs,
         pods=pods,
+        services=services,
         versions=versions,
         observations=observations,
         images=Images(settings.trainer_image, settings.image_pull_policy),
@@ -120,6 +121,7 @@ def build(settings: Settings) -> Runtime:
         triggers=[
             Trigger(jobs, runs_of),
             Trigger(pods, runs_of),
+            Trigger(services, runs_of),
             Trigger(observations, _subjects(TrainingRun.kind)),
             Trigger(versions, maker_of),
         ],

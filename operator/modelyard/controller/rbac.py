@@ -85,7 +85,7 @@ OPERATOR = (
         group="",
         resources=("services",),
         verbs=(*READ, "create", "patch", "delete"),
-        reason="to make model servers reachable",
+        reason="to make model servers reachable, and to let the pods of a step find each other",
     ),
     Right(
         group="",

@@ -108,6 +108,8 @@ def check_steps(run: TrainingRun, runner: Runner, folder: Path) -> None:
         where = f"spec.steps[{index}]"
         if step.env_from:
             raise RunError(f"{where}.envFrom: there are no Secrets and ConfigMaps on this machine; say `env` instead")
+        if step.num_nodes > 1:
+            raise RunError(f"{where}.numNodes: must be 1 on this machine, which is one node")
         if runner is Runner.CONTAINER:
             continue
         if step.image and not step.command:
@@ -132,6 +134,9 @@ def remarks(run: TrainingRun, runner: Runner) -> Iterator[str]:
     compared = [item.name for item in run.spec.inputs if item.expectations and _compares(item.expectations)]
     if compared:
         yield f"{', '.join(compared)}: not compared with a previous run (modelyard check-data --previous does)"
+    resuming = [step.name for step in run.spec.steps if step.checkpoint]
+    if resuming:
+        yield f"checkpoints of {', '.join(resuming)} are not kept: each attempt starts from nothing"
     images = [step.name for step in run.spec.steps if step.image]
     if images and runner is Runner.PROCESS:
         yield f"{', '.join(images)}: run in this Python environment, not in their images (--runner container does)"

@@ -7,28 +7,24 @@ Kubernetes ends it after the server, so that what the server wrote last is broug
 import gzip
 import logging
 import os
-import random
 import signal
 import stat
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from re import fullmatch
 from typing import Final, Self
 
+from modelyard.steps.delivery import run
 from modelyard.storage.errors import AlreadyExists, InvalidSource, StorageError
 from modelyard.storage.objects import STORE_URI, ObjectStore, Store
 from modelyard.storage.predictions import Segment, recover, segments
-from modelyard.storage.retry import delays
 
 FINISH_SECONDS: Final = 20.0
 """What the last segments get once the pod is ending."""
 MAX_SEGMENT_BYTES: Final = 64 * 1024 * 1024
-_LOOK_SECONDS: Final = 1.0
-_LONGEST_DELAY_SECONDS: Final = 30.0
 _COMPRESSION: Final = 6
 _NAME: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
 
@@ -124,33 +120,6 @@ def _read(path: Path) -> bytes:
         return file.read()
 
 
-def run(courier: Courier, ending: threading.Event, finish_seconds: float = FINISH_SECONDS) -> bool:
-    """Deliver until the pod ends, then what is left; returns whether everything was delivered."""
-    waits = delays(longest=_LONGEST_DELAY_SECONDS)
-    wait = _LOOK_SECONDS
-    while not ending.wait(wait):
-        try:
-            courier.deliver()
-        except (StorageError, OSError) as error:
-            wait = next(waits)
-            _LOG.warning("%s; trying again in %.0f s", error, wait)
-        else:
-            waits = delays(longest=_LONGEST_DELAY_SECONDS)
-            wait = _LOOK_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not cryptography
-    deadline = time.monotonic() + finish_seconds
-    for delay in delays(longest=2.0):
-        try:
-            courier.finish()
-        except (StorageError, OSError) as error:
-            _LOG.warning("%s", error)
-            if time.monotonic() + delay >= deadline:
-                return False
-            time.sleep(delay)
-        else:
-            return True
-    raise AssertionError("delays() never ends")
-
-
 def main() -> int:
     """Run until SIGTERM; exit 1 when something could not be delivered or the environment is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -162,7 +131,7 @@ def main() -> int:
     except StorageError as error:
         _LOG.error("%s", error)
         return 1
-    return 0 if run(courier, ending) else 1
+    return 0 if run(courier, ending, FINISH_SECONDS) else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from modelyard.steps import termination, workspace
 from modelyard.steps.workspace import SourceSpec
+from modelyard.storage.checkpoints import Checkpoints, checkpoints_uri
 from modelyard.storage.errors import InvalidSource
+from modelyard.storage.objects import STORE_URI, ObjectStore
+from modelyard.storage.resumes import settle
 from modelyard.storage.retry import Patience
 from modelyard.storage.sources import fetch_source, list_source
 
@@ -33,6 +36,9 @@ _LOG: Final = logging.getLogger(__name__)
 def main() -> Mapping[str, Any]:
     """Fetch all sources, then prepare the workspace.
 
+    Returns:
+        Of a step that keeps checkpoints, how often it went on from one, and what work was lost.
+
     Raises:
         StorageError: with one of REASONS.
     """
@@ -45,7 +51,8 @@ def main() -> Mapping[str, Any]:
             _fetch(source, inputs, patience)
     _write_parameters(inputs)
     _make_workspace(workspace.outputs_folder())
-    return {}
+    checkpoint = workspace.checkpoint_folder()
+    return _resume(checkpoint, patience) if checkpoint else {}
 
 
 def _fetch(source: SourceSpec, inputs: Path, patience: Patience) -> None:
@@ -88,6 +95,22 @@ def _make_workspace(outputs: Path) -> None:
     (outputs.parent / "tmp").mkdir(exist_ok=True)
     for name in workspace.output_names():
         (outputs / name).mkdir(parents=True, exist_ok=True)
+
+
+def _resume(folder: Path, patience: Patience) -> Mapping[str, Any]:
+    """Bring back the newest checkpoint; the first pod of a group draws the balance of what was lost."""
+    uri = checkpoints_uri(
+        workspace.require(STORE_URI), workspace.require("MODELYARD_RUN_UID"), workspace.require("MODELYARD_STEP")
+    )
+    store = patience.call(lambda: ObjectStore(uri))
+    checkpoint = Checkpoints(store).restore(folder, patience)
+    folder.mkdir(exist_ok=True)
+    if checkpoint:
+        _LOG.info("goes on from checkpoint %d of %s", checkpoint.number, checkpoint.time.isoformat())
+    if workspace.rank() > 0:
+        return {}
+    balance = patience.call(lambda: settle(store, checkpoint.time if checkpoint else None))
+    return {"resumes": balance.resumes, "lostSeconds": balance.lost_seconds}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def parse_metrics(lines: Iterable[bytes]) -> tuple[dict[str, str], int]:
     metrics: dict[str, str] = {}
     refused = 0
     for line in lines:
-        if not line.strip():
+        if not line.strip() or parse_progress(line) is not None:
             continue
         name, value = next(_read(line), ("", ""))
         if name and (name in metrics or len(metrics) < MAX_METRICS):
@@ -30,6 +30,19 @@ def parse_metrics(lines: Iterable[bytes]) -> tuple[dict[str, str], int]:
         else:
             refused += 1
     return metrics, refused
+
+
+def parse_progress(line: bytes) -> float | None:
+    """Return the share that a line `{"progress": 0.42}` says is done, None when it is no such line."""
+    try:
+        entry: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    match entry:
+        case {"progress": int() | float() as share} if not isinstance(share, bool) and 0 <= share <= 1:
+            return float(share)
+        case _:
+            return None
 
 
 def decimal_string(value: float) -> str | None:

@@ -53,13 +53,19 @@ def main() -> Mapping[str, Any]:
     """Check all outputs, upload them, then record the result.
 
     Returns:
-        The result, as docs/contracts.md has it.
+        The result, as docs/contracts.md has it; nothing from any but the first pod of a group.
 
     Raises:
         StorageError: with one of REASONS.
         InvalidModel: the output `model` is no model directory.
         WorkFailedError: MODELYARD_FAILURE_FILE is there; all is kept, yet the step has failed.
     """
+    ended = workspace.ended_file()
+    if ended:
+        ended.touch()
+    if workspace.rank() > 0:
+        _LOG.info("the pod of rank 0 publishes the outputs")
+        return {}
     patience = Patience(workspace.store_deadline_seconds(), _LOG.info)
     outputs = workspace.outputs_folder()
     scanned = {name: scan_output(outputs / name) for name in workspace.output_names()}

@@ -43,6 +43,30 @@ def metrics_file() -> Path:
     return Path(os.environ.get("MODELYARD_METRICS_FILE", "/modelyard/work/metrics.jsonl"))
 
 
+def checkpoint_folder() -> Path | None:
+    """Return the folder of the checkpoint, None when the step keeps none."""
+    text = os.environ.get("MODELYARD_CHECKPOINT_DIR")
+    return Path(text) if text else None
+
+
+def ended_file() -> Path | None:
+    """Return the file that says that the user's work has ended well, None when nobody waits for that."""
+    text = os.environ.get("MODELYARD_ENDED_FILE")
+    return Path(text) if text else None
+
+
+def rank() -> int:
+    """Return which of the step's pods this is, from 0; Kubernetes numbers the pods of an Indexed Job.
+
+    Raises:
+        InvalidSource: it is no number.
+    """
+    text = os.environ.get("JOB_COMPLETION_INDEX") or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidSource(f"JOB_COMPLETION_INDEX: must be a number from 0, got '{text[:100]}'")
+    return int(text)
+
+
 def store_deadline_seconds() -> float:
     """Return how long outages of the store are sat out."""
     text = os.environ.get("MODELYARD_STORE_DEADLINE_SECONDS", "")

@@ -149,6 +149,22 @@ class BlobWriter:
         self.put(piece.key, data)
 
 
+def hash_tree(folder: Path, files: Iterable[LocalFile]) -> str:
+    """Return the digest that a tree would be published under, without a store.
+
+    Raises:
+        OutputRefused: a file is not what the scan saw.
+        FileNotFoundError: a file is gone.
+    """
+    return Manifest.of(_hash_file(folder, file) for file in files).digest
+
+
+def _hash_file(folder: Path, file: LocalFile) -> FileEntry:
+    with open_beneath(folder, file.path) as descriptor:
+        sha256, pieces = _hash_pieces(descriptor, PIECE_BYTES)
+    return FileEntry(file.path, sha256, sum(size for _, size in pieces))
+
+
 def read_blob(store: Store, sha256: str, size: int) -> Iterator[bytes]:
     """Yield the bytes of a blob, whole or in pieces; they are not verified here.
 

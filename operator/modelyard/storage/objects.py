@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -84,6 +84,9 @@ class Store(Protocol):
     def put_if_absent(self, path: str, data: bytes) -> None:
         """Write an object unless there is one (AlreadyExists); a server may ignore the condition and replace it."""
 
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone counts as deleted."""
+
     def list(self) -> Iterator[ObjectInfo]:
         """Yield all objects, in no order."""
 
@@ -139,6 +142,11 @@ class ObjectStore:
         """Write an object unless there is one (AlreadyExists); a server may ignore the condition and replace it."""
         with _translated(self.url(path)):
             obstore.put(self._writer, path, data, mode="create")
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone counts as deleted."""
+        with suppress(ObjectNotFound), _translated(self.url(path)):
+            obstore.delete(self._writer, path)
 
     def list(self) -> Iterator[ObjectInfo]:
         """Yield all objects, in no order."""

@@ -14,6 +14,11 @@ def result_key(run_uid: str, step: str, attempt: int) -> str:
     return f"runs/{run_uid}/{step}/{attempt}/result.json"
 
 
+def progress_key(run_uid: str, step: str, attempt: int) -> str:
+    """Return the path of what a step that runs says of its progress."""
+    return f"runs/{run_uid}/{step}/{attempt}/progress.json"
+
+
 def to_json(document: Mapping[str, Any]) -> bytes:
     """Return compact JSON (UTF-8)."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ class LocalFile:
 
     path: str
     size: int
+    changed_ns: int = field(default=0, compare=False)
+    """When its bytes, its name or its rights last changed, by the kernel's clock: no program can set it."""
 
 
 def scan_output(folder: Path, limits: Limits = Limits()) -> tuple[LocalFile, ...]:
@@ -164,7 +166,7 @@ def _walk(folder: int, prefix: str, depth: int) -> Iterator[LocalFile]:
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 _require_plain_file(status, path)
-                yield LocalFile(path, status.st_size)
+                yield LocalFile(path, status.st_size, status.st_ctime_ns)
                 continue
             child = _open(entry.name, _FOLDER, folder, path)
             try:

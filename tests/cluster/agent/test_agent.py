@@ -72,6 +72,33 @@ async def test_nothing_is_written_while_nothing_changes(site: Site, tree: Publis
         assert site.observation("modelversion-flight-delay-v1") == verified
 
 
+async def test_progress_of_a_running_step_is_observed_when_it_changes(site: Site) -> None:
+    store = ObjectStore(site.uri)
+    step = {"name": "train", "image": "i", "progress": "Live"}
+    site.create("TrainingRun", "run", {"model": "flight-delay", "steps": [step]})
+    running = {"name": "train", "state": "Running", "attempt": 2, "jobName": "run-train-2"}
+    site.set_status("run", {"steps": [running]})
+    uid = site.kubectl("get", "trainingrun", "run", "--output=jsonpath={.metadata.uid}")
+
+    def say(percentage: int) -> None:
+        said = {"percentage": percentage, "metrics": [], "time": "2026-01-01T00:00:00Z"}
+        store.put(f"runs/{uid}/train/2/progress.json", json.dumps(said).encode())
+
+    async with site.agent(progress_seconds=0.2):
+        await site.looks("progress", 1)
+        say(42)
+        await site.sees("trainingrun-run", lambda spec: spec["progress"]["percentage"] == 42)
+        await site.looks("progress", 3)
+        assert site.writes("TrainingRun") == 1
+        assert 'modelyard_step_progress_ratio{run="run",step="train"} 0.42' in (await site.get("/metrics"))[1]
+        say(43)
+        seen = await site.sees("trainingrun-run", lambda spec: spec["progress"]["percentage"] == 43)
+        assert (seen["spec"]["progress"]["step"], seen["spec"]["progress"]["attempt"]) == ("train", 2)
+        site.set_status("run", {"steps": [{**running, "state": "Succeeded"}]})
+        await site.sees("trainingrun-run", lambda spec: "progress" not in spec)
+        assert "modelyard_step_progress_ratio{" not in (await site.get("/metrics"))[1]
+
+
 async def test_changed_input_is_seen_until_the_run_has_recorded_it(site: Site) -> None:
     store = ObjectStore(site.uri)
     store.put("flights.csv", b"1\n")

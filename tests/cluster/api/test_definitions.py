@@ -56,7 +56,16 @@ def test_defaults_appear_in_what_is_stored(undecided: Resources) -> None:
     }
     assert undecided.create(MINIMAL["TrainingRun"], dry_run=True)["spec"] == {
         "model": "m",
-        "steps": [{"name": "train", "image": "i", "cache": "Auto", "backoffLimit": 2}],
+        "steps": [
+            {
+                "name": "train",
+                "image": "i",
+                "cache": "Auto",
+                "numNodes": 1,
+                "backoffLimit": 2,
+                "progress": "AtEnd",
+            }
+        ],
         "seed": 0,
         "backoffLimit": 3,
         "suspend": False,

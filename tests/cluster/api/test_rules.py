@@ -182,6 +182,13 @@ CASES = [
     Case(
         "TrainingRun",
         "spec.steps[]",
+        "must set `image` when `numNodes` is more than 1: built-in components run in one pod",
+        _steps(_step(numNodes=2)),
+        _steps({"name": "s", "uses": "tabular/train@v1", "numNodes": 2}),
+    ),
+    Case(
+        "TrainingRun",
+        "spec.steps[]",
         "must set exactly one of `uses` and `image`",
         _steps({"name": "s", "uses": "tabular/train@v1"}),
         _steps({"name": "s", "uses": "tabular/train@v1", "image": "i"}),

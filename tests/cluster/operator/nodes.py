@@ -123,10 +123,9 @@ class Nodes:
         name = job["metadata"]["name"]
         if _is_over(job) or job["spec"].get("suspend"):
             return
-        pod = f"{name}-pod"
-        self.make_pod({"apiVersion": "batch/v1", "kind": "Job", **job}, job["spec"]["template"], pod)
         failure = self.failures.get(name)
-        self.api.patch_status("Pod", pod, _ended(job, failure, self.answer))
+        for rank, pod in enumerate(self.make_pods(job)):
+            self.api.patch_status("Pod", pod, _ended(job, failure, self.answer if rank == 0 else lambda _: {}))
         now = _now()
         started = {"startTime": now, "uncountedTerminatedPods": {}}
         kinds = ("FailureTarget", "Failed") if failure else ("SuccessCriteriaMet", "Complete")
@@ -142,6 +141,13 @@ class Nodes:
         before = workload.get("status", {})
         if any(before.get(key, 0) != value for key, value in wanted.items()):
             self.api.patch_status("Workload", name, {**wanted, "availableReplicas": size})
+
+    def make_pods(self, job: Manifest) -> list[str]:
+        """Make the pods of a Job that are not there, and return the names of all."""
+        names = [f"{job['metadata']['name']}-{rank}-pod" for rank in range(job["spec"].get("completions", 1))]
+        for rank, name in enumerate(names):
+            self.make_pod({"apiVersion": "batch/v1", "kind": "Job", **job}, _template(job, rank), name)
+        return names
 
     def make_pod(self, owner: Manifest, template: Manifest, name: str) -> None:
         """Make a pod of a Job or a workload."""
@@ -163,6 +169,15 @@ class Nodes:
 
 
 _OWNERS: Final = ("Pipeline", "TrainingRun", "ModelVersion", "Deployment", "Job", "Workload")
+
+
+def _template(job: Manifest, rank: int) -> Manifest:
+    """The template of one pod, with the number that the Job controller gives to those of an Indexed Job."""
+    template: Manifest = job["spec"]["template"]
+    if job["spec"].get("completionMode") != "Indexed":
+        return template
+    labels = {**template["metadata"]["labels"], "batch.kubernetes.io/job-completion-index": str(rank)}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
 def _ended(job: Manifest, failure: Manifest | None, answer: Callable[[Manifest], Manifest]) -> Manifest:

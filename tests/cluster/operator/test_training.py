@@ -128,3 +128,51 @@ def test_run_of_a_newer_operator_is_carried_out(stage: Stage) -> None:
         stage.start()
         succeed(stage, "one")
         assert stage.api.get("TrainingRun", "one")["spec"]["fromTheFuture"] == "yes"
+
+
+GROUP_STEPS = [
+    STEPS[0],
+    {"name": "train", "image": "own:1", "inputs": ["features"], "outputs": ["model"], "numNodes": 4},
+]
+
+
+def test_group_has_a_service_while_it_works_and_then_nothing_is_written(stage: Stage) -> None:
+    stage.nodes.held = "one-train-1"
+    steps = [GROUP_STEPS[0], {**GROUP_STEPS[1], "checkpoint": {"gracePeriodSeconds": 5}, "progress": "Live"}]
+    stage.apply("TrainingRun", "one", **{**RUN, "steps": steps})
+    operator = stage.start()
+    stage.until(lambda: "one-train-1" in stage.api.names("Job"), "the group")
+    job = stage.api.get("Job", "one-train-1")
+    assert (job["spec"]["completionMode"], job["spec"]["completions"]) == ("Indexed", 4)
+    (service,) = stage.api.all("Service")
+    assert service["metadata"]["name"] == job["spec"]["template"]["spec"]["subdomain"]
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    stage.api.delete("Service", "one-train-1")
+    stage.until(lambda: stage.api.names("Service") == ["one-train-1"], "the Service to be made anew")
+    stage.assert_converged(operator)
+    stage.nodes.held = ""
+    succeed(stage, "one")
+    assert stage.api.names("Service") == []
+    stage.assert_converged(operator)
+
+
+def test_group_that_lost_a_pod_is_tried_again_without_blame(stage: Stage) -> None:
+    stage.nodes.held = "one-train-1"
+    stage.nodes.failures["one-train-1"] = {"reason": "StepFailed", "message": "rank 3 does not answer"}
+    stage.apply("TrainingRun", "one", **{**RUN, "steps": GROUP_STEPS, "backoffLimit": 0})
+    stage.start()
+    stage.until(lambda: "one-train-1" in stage.api.names("Job"), "the group")
+    stage.nodes.make_pods(stage.api.get("Job", "one-train-1"))
+    disruption = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
+    stage.api.patch_status("Pod", "one-train-1-3-pod", {"conditions": [disruption]})
+    stage.until(lambda: trained(stage).get("reason") == "Drained", "the loss to be seen")
+    stage.api.delete("Pod", "one-train-1-3-pod")
+    stage.nodes.held = ""
+    succeed(stage, "one")
+    assert (trained(stage)["attempt"], trained(stage)["failures"]) == (2, 0)
+    assert stage.api.names("Service") == []
+
+
+def trained(stage: Stage) -> dict[str, Any]:
+    """What status says of the step `train`."""
+    return next(dict(s) for s in stage.api.get("TrainingRun", "one")["status"]["steps"] if s["name"] == "train")

@@ -202,3 +202,23 @@ def test_only_a_refusal_is_taken_for_wrong_credentials(
 
     monkeypatch.setattr(store, "head", fail)
     assert lookout.refuses_us() is refused
+
+
+def test_progress_is_what_the_step_says(store: MemoryStore, lookout: Lookout) -> None:
+    assert lookout.progress("uid", "train", 1) is None
+    said = {"percentage": 42, "metrics": [{"name": "loss", "value": "0.5"}], "time": "2026-01-01T00:00:00Z"}
+    store.objects["runs/uid/train/1/progress.json"] = json.dumps(said).encode()
+    assert lookout.progress("uid", "train", 1) == {
+        "percentage": 42,
+        "metrics": [{"name": "loss", "value": "0.5"}],
+        "lastUpdateTime": "2026-01-01T00:00:00Z",
+        "step": "train",
+        "attempt": 1,
+    }
+
+
+@pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b'{"time": "t", "percentage": 101}', b"x" * 5000])
+def test_progress_that_is_none_is_refused(store: MemoryStore, lookout: Lookout, junk: bytes) -> None:
+    store.objects["runs/uid/train/1/progress.json"] = junk
+    with pytest.raises(InvalidSource, match="progress"):
+        lookout.progress("uid", "train", 1)

@@ -135,3 +135,17 @@ def test_pipeline_is_read_with_the_inputs_that_it_watches(inputs: Any, names: li
 )
 def test_pipeline_that_watches_no_input_is_left_alone(manifest: dict[str, Any]) -> None:
     assert read_pipeline(manifest) is None
+
+
+def test_run_shows_progress_of_the_steps_that_ask_for_it() -> None:
+    steps = [{"name": "prepare"}, {"name": "train", "progress": "Live"}, {"name": "check", "progress": "AtEnd"}]
+    manifest = {"metadata": {"name": "r", "uid": "u"}, "spec": {"steps": steps}}
+    run = read_run(manifest)
+    assert run
+    assert run.live == {"train"}
+
+
+def test_part_that_is_none_is_left_out() -> None:
+    assert "progress" not in _spec({**SEEN, "progress": None})
+    assert observations.says(_spec(SEEN), RUN, {**SEEN, "progress": None})
+    assert not observations.says(_spec(SEEN), RUN, {**SEEN, "progress": {"percentage": 1}})

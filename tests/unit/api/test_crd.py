@@ -52,7 +52,7 @@ def test_names_are_complete_and_short_names_are_unique(kind: type[CustomResource
     ("kind", "columns"),
     [
         (Pipeline, "Ready Reason Runs Last Run Last Version Next Age Message"),
-        (TrainingRun, "Ready Reason Model Step Trigger Version Started Completed Age Message"),
+        (TrainingRun, "Ready Reason Model Step Progress Trigger Version Started Completed Age Message"),
         (ModelVersion, "Ready Reason Model Version Format Accepted Metric Comparison Champion Age Message"),
         (Deployment, "Ready Reason Model Wanted Serving Candidate URL Age Message"),
         (Observation, "Kind Subject Observed Age"),

@@ -3,6 +3,7 @@ from itertools import count
 from typing import Any
 
 from modelyard.api.v1alpha1 import TrainingRun
+from modelyard.api.v1alpha1.trainingrun import RunProgress
 from modelyard.cli.watch import changes
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,3 +51,15 @@ def test_watch_ends_badly_when_the_run_is_stalled() -> None:
 
 def test_watch_waits_for_the_operator_to_see_the_newest_generation() -> None:
     assert follow(run("Succeeded", ready="True", observed=0))[-1][1] is None
+
+
+def test_watch_shows_how_much_of_the_step_is_done() -> None:
+    def at(percentage: int, **more: Any) -> TrainingRun:
+        said = {"percentage": percentage, "lastUpdateTime": "2026-01-01T00:00:00Z", **more}
+        running = run("Running", "train is running")
+        status = running.status.model_copy(update={"progress": RunProgress.model_validate(said)})
+        return running.model_copy(update={"status": status})
+
+    lines = [line for line, _ in follow(at(1), at(42, estimatedRemainingSeconds=61))]
+    assert lines[0].endswith("[0/1] train is running, 1 %")
+    assert lines[1].endswith("[0/1] train is running, 42 %, about 2 min left")

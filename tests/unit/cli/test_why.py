@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from modelyard.api.v1alpha1 import Deployment, ModelVersion, Pipeline, TrainingRun
-from modelyard.api.v1alpha1.trainingrun import RunTrigger, TriggerReason
+from modelyard.api.v1alpha1.trainingrun import RunTrigger, StepState, TriggerReason
 from modelyard.cli.cluster import ClusterError, parse_reference
 from modelyard.cli.why import Mark, why_deployment, why_model_version, why_pipeline, why_training_run
 
@@ -148,3 +148,9 @@ def test_why_of_a_run_says_what_made_it() -> None:
     trigger = RunTrigger(reason=TriggerReason.MANUAL, key="a" * 16, number=1, message="Manual: asked for")
     made = run.model_copy(update={"spec": run.spec.model_copy(update={"trigger": trigger})})
     assert "Manual: asked for" in why_training_run(made).lines[0].text
+
+
+@pytest.mark.parametrize("state", list(StepState))
+def test_every_state_of_a_step_can_be_shown(state: StepState) -> None:
+    found = why_training_run(training_run(steps=[{"name": "train", "state": state, "resumes": 2}]))
+    assert any(f"step train {state.lower()}, resumed 2 times" in line.text for line in found.lines)

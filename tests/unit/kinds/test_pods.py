@@ -12,6 +12,7 @@ from modelyard.controller.kinds.pods import (
     diagnose,
     diagnose_creation,
     last_lines,
+    taken_away,
     termination_report,
 )
 
@@ -163,7 +164,7 @@ def test_diagnose_calls_an_unexplained_crash_loop_so() -> None:
         ("PreemptionByScheduler", "Preempted"),
         ("DeletionByTaintManager", "NodeLost"),
         ("TerminationByKubelet", "NodeLost"),
-        ("EvictionByEvictionAPI", "Evicted"),
+        ("EvictionByEvictionAPI", "Drained"),
     ],
 )
 def test_diagnose_tells_disruption_from_failure(cause: str, reason: str) -> None:
@@ -181,6 +182,38 @@ def test_diagnose_quotes_the_node_that_ended_a_pod(given_reason: str, reason: st
     found = problem_of(pod(phase="Failed", reason=given_reason, message=cause))
     assert found.reason == reason
     assert cause in found.message
+
+
+@pytest.mark.parametrize(
+    ("cause", "given_reason", "reason"),
+    [
+        ("PreemptionByScheduler", "", "Preempted"),
+        ("EvictionByEvictionAPI", "", "Drained"),
+        ("DeletionByTaintManager", "", "NodeLost"),
+        ("TerminationByKubelet", "Terminated", "NodeLost"),
+        ("TerminationByKubelet", "Evicted", None),
+    ],
+)
+def test_pod_that_used_more_than_it_may_was_not_taken_away(cause: str, given_reason: str, reason: str | None) -> None:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": cause, "message": "because"}
+    found = taken_away(pod(phase="Failed", reason=given_reason, conditions=[condition]))
+    assert (found.reason if found else None) == reason
+
+
+def test_deleted_pod_was_taken_away() -> None:
+    deleted = pod(phase="Running")
+    assert taken_away(deleted) is None
+    deleted["metadata"] = {**deleted["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    assert taken_away(deleted) == Problem("PodDeleted", "the pod 'p' was deleted")
+
+
+def test_sidecar_that_ends_with_the_pod_is_not_its_problem() -> None:
+    courier = {"name": "courier", "image": "trainer:1", "restartPolicy": "Always"}
+    fetch, run = SPEC["initContainers"]
+    statuses = [terminated("fetch", 0), terminated("courier", 137), terminated("run", 3, "no rows")]
+    ended = pod(phase="Failed", initContainerStatuses=statuses)
+    ended["spec"] = {**SPEC, "initContainers": [fetch, courier, run]}
+    assert problem_of(ended).container == "run"
 
 
 def test_diagnose_creation_quotes_the_newest_refusal() -> None:

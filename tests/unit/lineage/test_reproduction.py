@@ -28,7 +28,9 @@ def test_what_a_step_does_not_set_is_left_out_since_a_built_in_step_may_have_no_
         "inputs": ["flights"],
         "outputs": ["features"],
         "cache": "Never",
+        "numNodes": 1,
         "backoffLimit": 2,
+        "progress": "AtEnd",
     }
     assert "args" not in train
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from modelyard.api.v1alpha1.trainingrun import Component, EvaluationSpec, Step
 from modelyard.controller.kinds import attempts
+from modelyard.controller.kinds.pods import TAKEN_AWAY
 from modelyard.controller.kinds.trainingrun.children import build_register_job, build_step_job
 from modelyard.local import plan
 from modelyard.local.manifest import RunError
 from modelyard.local.plan import Folders, Runner
 from tests.unit.kinds.trainingrun.builders import PREPARE
-from tests.unit.kinds.trainingrun.test_children import champion, trained
+from tests.unit.kinds.trainingrun.test_children import TRAIN, champion, trained
 
 IN_POD = Folders(plan.INPUTS_DIR, plan.WORK_DIR)
 OBSERVED = trained()
@@ -70,7 +71,7 @@ def test_register_gets_the_same_record_run_evaluation_and_sources(evaluation: An
 
 
 def test_what_the_operator_does_not_try_again_is_not_tried_again_here() -> None:
-    assert plan.FINAL == attempts.INCURABLE | attempts.BLAMELESS
+    assert plan.FINAL == attempts.INCURABLE | (attempts.BLAMELESS - TAKEN_AWAY)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +137,22 @@ def test_secrets_of_a_cluster_are_not_left_out_silently(runner: Runner) -> None:
         plan.check_steps(trained(steps=[step]).run, runner, Path("/project"))
 
 
+@pytest.mark.parametrize("runner", Runner)
+def test_a_group_of_nodes_is_refused_on_one(runner: Runner) -> None:
+    step = {"name": "s", "image": "i", "command": ["a"], "numNodes": 4}
+    with pytest.raises(RunError, match=r"spec.steps\[0\].numNodes: must be 1"):
+        plan.check_steps(trained(steps=[step]).run, runner, Path("/project"))
+
+
 def test_what_is_not_done_here_is_said() -> None:
-    said = " ".join(plan.remarks(trained(suspend=True).run, Runner.PROCESS))
-    for part in ("spec.suspend is not heeded", "resources of train are not", "train: run in this Python environment"):
+    steps = [PREPARE, {**TRAIN, "checkpoint": {}}]
+    said = " ".join(plan.remarks(trained(suspend=True, steps=steps).run, Runner.PROCESS))
+    for part in (
+        "spec.suspend is not heeded",
+        "resources of train are not",
+        "checkpoints of train are not",
+        "train: run in this Python environment",
+    ):
         assert part in said
     assert list(plan.remarks(trained(steps=[PREPARE]).run, Runner.PROCESS)) == []
 

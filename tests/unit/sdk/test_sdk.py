@@ -15,7 +15,7 @@ from modelyard.model import InvalidModel, load_model_directory
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without a cluster."""
-    for name in ("INPUTS_DIR", "OUTPUTS_DIR", "PARAMETERS_FILE", "METRICS_FILE", "SEED"):
+    for name in ("INPUTS_DIR", "OUTPUTS_DIR", "PARAMETERS_FILE", "METRICS_FILE", "SEED", "CHECKPOINT_DIR"):
         monkeypatch.delenv(f"MODELYARD_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "modelyard"
@@ -95,3 +95,38 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_checkpoint_replaces_the_last_one_when_it_is_whole(here: Path) -> None:
+    assert sdk.last_checkpoint() is None
+    with sdk.save_checkpoint() as folder:
+        (folder / "a").write_text("1")
+    last = sdk.last_checkpoint()
+    assert last == sdk.checkpoint_dir()
+    assert sorted(path.name for path in last.iterdir()) == ["COMPLETE", "a"]
+    with sdk.save_checkpoint() as folder:
+        (folder / "b").write_text("2")
+    assert sorted(path.name for path in last.iterdir()) == ["COMPLETE", "b"]
+    assert sorted(path.name for path in here.iterdir()) == ["checkpoint", "checkpoint.lock"]
+
+
+def test_checkpoint_that_fails_leaves_the_last_one(here: Path) -> None:
+    with sdk.save_checkpoint() as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(ZeroDivisionError), sdk.save_checkpoint() as folder:
+        (folder / "a").write_text(str(1 / 0))
+    assert (here / "checkpoint" / "a").read_text() == "1"
+    with sdk.save_checkpoint() as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_preemption_saves_and_ends_the_program(here: Path) -> None:
+    program = (
+        "import os, signal, time\n"
+        "from modelyard import sdk\n"
+        "sdk.on_preemption(lambda: print('saved', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (143, "saved\n"), done.stderr

@@ -18,6 +18,7 @@ LABEL_DEPLOYMENT: Final = f"{GROUP}/deployment"
 LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_TENANT: Final = f"{GROUP}/tenant"
 LABEL_ENVIRONMENT: Final = f"{GROUP}/environment"
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_PART_OF: Final = "app.kubernetes.io/part-of"
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
@@ -44,7 +45,11 @@ MAX_STEP_NAME: Final = 18
 MAX_MODEL_NAME: Final = 50
 MAX_DEPLOYMENT_NAME: Final = 45
 
+MAX_NODES: Final = 99
+MAX_GROUP_NAME: Final = 60
+
 _KEPT: Final = 45
+_HASH: Final = 10
 
 MODEL_OUTPUT: Final = "model"
 CHAMPION_INPUT: Final = "champion"
@@ -63,6 +68,23 @@ def pipeline_run_name(pipeline: str, trigger_key: str) -> str:
         trigger_key: key of the trigger, of at least 8 hexadecimal digits.
     """
     return f"{pipeline}-{trigger_key[:8]}"
+
+
+def group_job_name(run: str, step: str, attempt: int) -> str:
+    """Return the name of the Job of one attempt of a step of several nodes; at most 60 characters.
+
+    Each pod's host name is this name with the pod's rank after it. Of a long run the start and a hash are taken.
+    """
+    name, rest = job_name(run, step, attempt), f"-{step}-{attempt}"
+    if len(name) <= MAX_GROUP_NAME:
+        return name
+    digest = hashlib.sha256(run.encode()).hexdigest()[:_HASH]
+    return f"{run[: MAX_GROUP_NAME - len(rest) - _HASH - 1]}-{digest}{rest}"
+
+
+def group_service_name(job: str) -> str:
+    """Return the name of the Service of a group's Job; it must begin with a letter, the Job's need not."""
+    return job if job[0].isalpha() else f"n{job}"
 
 
 def job_name(run: str, step: str, attempt: int) -> str:

@@ -21,7 +21,7 @@ from modelyard.api.v1alpha1.common import (
     Time,
     list_map,
 )
-from modelyard.api.v1alpha1.trainingrun import StepName
+from modelyard.api.v1alpha1.trainingrun import RunProgress, StepName
 
 
 class SubjectKind(StrEnum):
@@ -103,6 +103,15 @@ class ObservedOutput(ApiModel):
     """What is missing."""
 
 
+class ObservedProgress(RunProgress):
+    """What a step that runs says of itself."""
+
+    step: StepName
+    """Name of the step."""
+    attempt: Count32
+    """Attempt that runs."""
+
+
 class ArtifactState(StrEnum):
     """State of a version's bytes."""
 
@@ -136,6 +145,8 @@ class ObservationSpec(ApiModel):
     """Results of running steps that were found in the store."""
     outputs: Annotated[tuple[ObservedOutput, ...], Field(max_length=8, json_schema_extra=list_map("uri"))] = ()
     """Outputs that the next step of a TrainingRun may take over."""
+    progress: ObservedProgress | None = None
+    """What a step of a TrainingRun says of itself while it runs."""
     artifact: ObservedArtifact | None = None
     """Bytes of a ModelVersion."""
 

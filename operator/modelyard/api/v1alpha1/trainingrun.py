@@ -34,7 +34,7 @@ from modelyard.api.v1alpha1.common import (
     Time,
     list_map,
 )
-from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_RUN_NAME, MAX_STEP_NAME, STEP_ACCESS_PREFIX
+from modelyard.api.v1alpha1.names import MAX_MODEL_NAME, MAX_NODES, MAX_RUN_NAME, MAX_STEP_NAME, STEP_ACCESS_PREFIX
 
 StepName = Annotated[str, Field(min_length=1, max_length=MAX_STEP_NAME, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
@@ -65,6 +65,7 @@ class Reason(StrEnum):
     FAILED = "Failed"
     ADMITTED = "Admitted"
     SUSPENDED = "Suspended"
+    QUEUED = "Queued"
     RESOLVED = "Resolved"
     RESOLVING = "Resolving"
     NO_AGENT = "NoAgent"
@@ -81,6 +82,7 @@ class Reason(StrEnum):
     POD_REFUSED = "PodRefused"
     RESULT_MISSING = "ResultMissing"
     JOB_DELETED = "JobDeleted"
+    POD_DELETED = "PodDeleted"
     CONFLICT = "Conflict"
     CHAMPION_MOVED = "ChampionMoved"
     DATA_INVALID = "DataInvalid"
@@ -318,6 +320,22 @@ class StepPodTemplate(PodTemplate):
     """Most that the step may write to its workspace; absent = the node's limit."""
 
 
+class ProgressMode(StrEnum):
+    """When what a step says of itself is read."""
+
+    AT_END = "AtEnd"
+    LIVE = "Live"
+
+
+class CheckpointSpec(ApiModel):
+    """How a step's checkpoints are kept, so that what takes its pod away costs little work."""
+
+    interval_seconds: Annotated[int, Field(ge=1, le=86_400, json_schema_extra={"format": "int32"})] = 300
+    """Least seconds between two uploads."""
+    grace_period_seconds: Annotated[int, Field(ge=1, le=3_600, json_schema_extra={"format": "int32"})] = 30
+    """Seconds that the program gets for a last checkpoint when its pod is taken away; the upload gets as long again."""
+
+
 class Step(ApiModel):
     """One step: a Job that reads inputs, runs a command and publishes outputs."""
 
@@ -351,10 +369,16 @@ class Step(ApiModel):
     """Resources of the user's container."""
     cache: CachePolicy = CachePolicy.AUTO
     """Auto = the outputs of an earlier run of the same model are taken over when all that decides them is the same; Never = the step always runs."""
+    num_nodes: Annotated[int, Field(ge=1, le=MAX_NODES, json_schema_extra={"format": "int32"})] = 1
+    """Pods that run the command together; with more than one, each knows its `RANK`, and the one with rank 0 publishes the outputs."""
     backoff_limit: Annotated[int, Field(ge=0, le=20, json_schema_extra={"format": "int32"})] = 2
     """How often a failed attempt is tried again; lost nodes and preemption do not count."""
     active_deadline_seconds: Seconds | None = None
     """Most seconds that one attempt may take; absent = none."""
+    checkpoint: CheckpointSpec | None = None
+    """Keeps what the program leaves in its checkpoint folder, and brings it back to the next pod; absent = nothing is kept."""
+    progress: ProgressMode = ProgressMode.AT_END
+    """Live: a sidecar reads what the program says of its progress, which is in status some seconds later."""
     pod_template: StepPodTemplate = StepPodTemplate()
     """What may be said about the step's pods."""
 
@@ -363,6 +387,10 @@ class Step(ApiModel):
         Rule(
             rule="has(self.image) || (!has(self.command) && !has(self.args) && !has(self.workingDir))",
             message="must set `image` when `command`, `args` or `workingDir` is set",
+        ),
+        Rule(
+            rule="has(self.image) || !has(self.numNodes) || self.numNodes == 1",
+            message="must set `image` when `numNodes` is more than 1: built-in components run in one pod",
         ),
         Rule(
             rule="self.name != 'register' && self.name != 'validate'",
@@ -546,7 +574,7 @@ class TrainingRunSpec(ApiModel):
     backoff_limit: Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})] = 3
     """How many failed attempts of all steps together are tried again."""
     active_deadline_seconds: Seconds | None = None
-    """Most seconds that the run may take, counted while it is not suspended; absent = none."""
+    """Most seconds that the run may take, counted while it is neither suspended nor in a queue; absent = none."""
     ttl_seconds_after_finished: (
         Annotated[int, Field(ge=0, le=31_536_000, json_schema_extra={"format": "int32"})] | None
     ) = None
@@ -591,6 +619,7 @@ class StepState(StrEnum):
     """Where a step stands."""
 
     WAITING = "Waiting"
+    QUEUED = "Queued"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -641,7 +670,11 @@ class StepStatus(ApiModel):
     attempt: Count32 = 0
     """Number of the newest attempt, from 1."""
     failures: Count32 = 0
-    """Failed attempts that count against the limits; those that the store's absence caused do not."""
+    """Failed attempts that count against the limits; those that the store's absence or a lost pod caused do not."""
+    resumes: Count32 | None = None
+    """How often the step went on from a checkpoint, over all attempts; absent when it keeps none."""
+    lost_seconds: Count32 | None = None
+    """Seconds of work that were done again, because they came after the last checkpoint; absent when it keeps none."""
     start_time: Time | None = None
     """When the newest attempt started."""
     completion_time: Time | None = None
@@ -686,6 +719,19 @@ class StepMetric(NamedDecimal):
     """Name of the step."""
 
 
+class RunProgress(ApiModel):
+    """What the step that runs says of itself."""
+
+    percentage: Annotated[int, Field(ge=0, le=100, json_schema_extra={"format": "int32"})] | None = None
+    """How much of the step is done."""
+    estimated_remaining_seconds: Count32 | None = None
+    """Seconds that are left of the step if it goes on as fast as so far."""
+    metrics: Metrics = ()
+    """Its metrics so far."""
+    last_update_time: Time
+    """When it said so."""
+
+
 class TrainingRunStatus(ApiModel):
     """What was observed of the run."""
 
@@ -696,15 +742,17 @@ class TrainingRunStatus(ApiModel):
     completion_time: Time | None = None
     """When the run ended."""
     suspended_time: Time | None = None
-    """Since when the run is suspended."""
+    """Since when the run is suspended, or waits in a queue."""
     suspended_seconds: Count32 = 0
-    """How long the run was suspended before; it does not count against the deadline."""
+    """How long the run was suspended, or waited in a queue, before; it does not count against the deadline."""
     inputs: Annotated[tuple[ResolvedInput, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
     """What the inputs were when the run started."""
     step: StepName | None = None
     """The step that runs or ran last, for display."""
     steps: Annotated[tuple[StepStatus, ...], Field(max_length=18, json_schema_extra=list_map())] = ()
     """Where each step stands."""
+    progress: RunProgress | None = None
+    """What the step that runs says of itself; absent when it says nothing or `progress` is not `Live`."""
     metrics: Annotated[tuple[StepMetric, ...], Field(max_length=16, json_schema_extra=list_map())] = ()
     """Metrics of the result."""
     model_version_name: ResourceName | None = None
@@ -722,6 +770,12 @@ class TrainingRun(CustomResource):
     columns = (
         PrinterColumn(name="Model", type="string", json_path=".spec.model", description="Model line"),
         PrinterColumn(name="Step", type="string", json_path=".status.step", description="Step that runs or ran last"),
+        PrinterColumn(
+            name="Progress",
+            type="integer",
+            json_path=".status.progress.percentage",
+            description="How much of the step that runs is done, in percent",
+        ),
         PrinterColumn(
             name="Trigger",
             type="string",

@@ -1,5 +1,6 @@
 """The attempts of steps, as Jobs and their pods show them. Pure."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +8,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
-from modelyard.api.v1alpha1.names import LABEL_ATTEMPT, LABEL_STEP
+from modelyard.api.v1alpha1.names import LABEL_ATTEMPT, LABEL_QUEUE, LABEL_STEP
 from modelyard.api.v1alpha1.trainingrun import Reason
-from modelyard.controller.engine.conditions import find_condition, is_true
+from modelyard.controller.engine.conditions import cut, find_condition, is_true
 from modelyard.controller.engine.manifests import Manifest, name_of
 from modelyard.controller.kinds import pods as reasons
-from modelyard.controller.kinds.pods import Problem, diagnose
+from modelyard.controller.kinds.pods import TAKEN_AWAY, Problem, diagnose, disruption, failure_time, taken_away
 
 CURABLE: Final = frozenset(
     {
@@ -45,14 +46,15 @@ INCURABLE: Final = frozenset(
 )
 """Failures that the same attempt would meet again: not tried again."""
 
-BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"})
-"""Failures by the store, not by the step: tried again without counting against the limits."""
+BLAMELESS: Final = frozenset({"AccessDenied", "InputNotFound", "RefNotFound", "StoreUnreachable"}) | reasons.TAKEN_AWAY
+"""Failures by the store or by what took the pod away: tried again without counting against the limits."""
 
 FIRST_DELAY: Final = timedelta(seconds=10)
 LAST_DELAY: Final = timedelta(minutes=5)
 _DOUBLINGS: Final = 5
+_INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
+_POD_FAILURE_POLICY: Final = "PodFailurePolicy"
 _IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}")
-_DISRUPTIONS: Final = frozenset({reasons.PREEMPTED, reasons.NODE_LOST})
 
 
 class AttemptState(Enum):
@@ -61,6 +63,14 @@ class AttemptState(Enum):
     ACTIVE = "Active"
     COMPLETE = "Complete"
     FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What fetch says of a step that keeps checkpoints, over all of its pods."""
+
+    resumes: int
+    lost_seconds: int
 
 
 @dataclass(frozen=True)
@@ -81,11 +91,29 @@ class Attempt:
     """The image of its main work, by digest where the node knew it."""
     has_pods: bool
     """Is a pod of it known?"""
+    resumption: Resumption | None = None
+    """What its newest pod went on from."""
 
     @property
     def job(self) -> str:
         """Name of the Job."""
         return name_of(self.manifest)
+
+    @property
+    def is_group(self) -> bool:
+        """Does it have several pods, which end and start together?"""
+        return _is_group(self.manifest)
+
+    @property
+    def queue(self) -> str | None:
+        """The queue of Kueue that starts and stops the Job; None when we do."""
+        name: str | None = self.manifest["metadata"].get("labels", {}).get(LABEL_QUEUE)
+        return name
+
+    @property
+    def is_queued(self) -> bool:
+        """Does it wait in its queue?"""
+        return self.queue is not None and self.suspended and self.state is AttemptState.ACTIVE
 
     @property
     def suspended(self) -> bool:
@@ -135,12 +163,17 @@ def _attempt(step: str, number: int, job: Manifest, pods: list[Manifest], refusa
     failed = find_condition(conditions, "Failed") if is_true(conditions, "Failed") else None
     newest_first = sorted(pods, key=_creation, reverse=True)
     if failed:
-        state, ended, problem = AttemptState.FAILED, failed.get("lastTransitionTime"), _failure(failed, newest_first)
+        state, ended, problem = (
+            AttemptState.FAILED,
+            failed.get("lastTransitionTime"),
+            _failure(job, failed, newest_first),
+        )
     elif is_true(conditions, "Complete"):
         state, ended, problem = AttemptState.COMPLETE, status.get("completionTime"), None
     else:
-        state, ended, problem = AttemptState.ACTIVE, None, _obstacle(newest_first, refusal)
-    succeeded = next((pod for pod in newest_first if pod.get("status", {}).get("phase") == "Succeeded"), None)
+        state, ended, problem = AttemptState.ACTIVE, None, _obstacle(job, newest_first, refusal)
+    first = [pod for pod in newest_first if _rank(pod) == 0]
+    succeeded = next((pod for pod in first if pod.get("status", {}).get("phase") == "Succeeded"), None)
     return Attempt(
         step=step,
         number=number,
@@ -152,6 +185,7 @@ def _attempt(step: str, number: int, job: Manifest, pods: list[Manifest], refusa
         result=_answer(succeeded) if succeeded else None,
         image=_image(succeeded) if succeeded else None,
         has_pods=bool(pods),
+        resumption=next(filter(None, map(_resumption, first)), None),
     )
 
 
@@ -159,30 +193,79 @@ def _creation(pod: Manifest) -> tuple[str, str]:
     return str(pod["metadata"].get("creationTimestamp", "")), name_of(pod)
 
 
-def _failure(failed: Mapping[str, Any], newest_first: list[Manifest]) -> Problem:
-    """Return why the Job failed: what its pod says, unless the Job ran out of time or the pod is gone."""
+def _is_group(job: Manifest) -> bool:
+    return bool(job["spec"].get("completionMode") == "Indexed")
+
+
+def _rank(pod: Manifest) -> int:
+    """Return which pod of its group it is, from 0; a pod that is alone is the first."""
+    return int(pod["metadata"].get("labels", {}).get(_INDEX_LABEL, "0"))
+
+
+def _failure(job: Manifest, failed: Mapping[str, Any], newest_first: list[Manifest]) -> Problem:
+    """Return why the Job failed: what its pods say, unless the Job ran out of time or they are gone."""
     if failed.get("reason") == Reason.DEADLINE_EXCEEDED:
         return Problem(Reason.DEADLINE_EXCEEDED, "it took longer than the step's `activeDeadlineSeconds`")
+    cause = failed.get("message") or failed.get("reason") or "unknown"
+    if _is_group(job):
+        return _group_failure(failed, newest_first, cause)
+    if newest_first and (taken := taken_away(newest_first[0])):
+        return taken
     problems = [problem for problem in map(diagnose, newest_first) if problem]
-    problem = next((p for p in problems if p.reason not in _DISRUPTIONS), problems[0] if problems else None)
-    if problem is None:
-        cause = failed.get("message") or failed.get("reason") or "unknown"
-        return Problem(Reason.STEP_FAILED, f"its pod is gone, the Job says: {cause}")
+    problem = next((p for p in problems if p.reason not in TAKEN_AWAY), problems[0] if problems else None)
+    return _named(problem) if problem else Problem(Reason.POD_DELETED, f"its pod was deleted, the Job says: {cause}")
+
+
+def _group_failure(failed: Mapping[str, Any], pods: list[Manifest], cause: str) -> Problem:
+    """Return why a group failed: by the loss of a pod, else by the pod that failed first and took the others along."""
+    disrupted = next(filter(None, map(disruption, pods)), None)
+    if disrupted or failed.get("reason") == _POD_FAILURE_POLICY:
+        return disrupted or Problem(reasons.NODE_LOST, f"the Job says: {cause}")
+    found = [(failure_time(pod), _rank(pod), problem) for pod in pods if (problem := diagnose(pod))]
+    if not found:
+        return Problem(Reason.STEP_FAILED, f"its pods are gone, the Job says: {cause}")
+    _, rank, problem = min(found, key=lambda entry: entry[:2])
+    named = _named(problem)
+    return Problem(named.reason, cut(f"rank {rank}: {named.message}"), named.container)
+
+
+def _named(problem: Problem) -> Problem:
     if problem.reason == reasons.CONTAINER_FAILED:
         return Problem(Reason.STEP_FAILED, problem.message, problem.container)
     return problem
 
 
-def _obstacle(newest_first: list[Manifest], refusal: Problem | None) -> Problem | None:
+def _obstacle(job: Manifest, newest_first: list[Manifest], refusal: Problem | None) -> Problem | None:
+    """Return what keeps an active Job from getting on: its newest pod's problem, or that of any pod of a group."""
     if not newest_first:
         return refusal
-    problem = diagnose(newest_first[0])
-    return problem if problem and problem.reason in CURABLE else None
+    told = newest_first if _is_group(job) else newest_first[:1]
+    problem = next((p for p in map(diagnose, told) if p and p.reason in CURABLE), None)
+    if problem:
+        return problem
+    # The Job itself deletes the pods of one that is suspended or has failed.
+    ends = job["spec"].get("suspend") or is_true(job.get("status", {}).get("conditions", ()), "FailureTarget")
+    return next(filter(None, map(disruption if ends else taken_away, told)), None)
 
 
 def _answer(pod: Manifest) -> str | None:
     statuses = pod["status"].get("containerStatuses", ())
     return next((s["state"]["terminated"].get("message") for s in statuses if "terminated" in s.get("state", {})), None)
+
+
+def _resumption(pod: Manifest) -> Resumption | None:
+    statuses = pod.get("status", {}).get("initContainerStatuses", ())
+    fetch: Mapping[str, Any] = next((s for s in statuses if s["name"] == "fetch"), {})
+    terminated = fetch.get("state", {}).get("terminated") or {}
+    try:
+        answer = json.loads(terminated.get("message", "")) if terminated.get("exitCode") == 0 else None
+    except ValueError:
+        return None
+    match answer:
+        case {"resumes": int(resumes), "lostSeconds": int(lost_seconds)}:
+            return Resumption(resumes, lost_seconds)
+        case _:
+            return None
 
 
 def _image(pod: Manifest) -> str | None:

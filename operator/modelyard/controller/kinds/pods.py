@@ -19,7 +19,12 @@ CONTAINER_FAILED: Final = "ContainerFailed"
 EVICTED: Final = "Evicted"
 PREEMPTED: Final = "Preempted"
 NODE_LOST: Final = "NodeLost"
+DRAINED: Final = "Drained"
+POD_DELETED: Final = "PodDeleted"
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+
+TAKEN_AWAY: Final = frozenset({PREEMPTED, DRAINED, NODE_LOST, POD_DELETED})
+"""What happens to a pod by no fault of its own."""
 
 OUR_CONTAINERS: Final = frozenset({"fetch", "convert", "publish", "register", "server", "validate"})
 """Containers whose termination message is a verdict; what user code prints is only quoted."""
@@ -44,7 +49,7 @@ _START_REASONS: Final = frozenset(
 )
 _DISRUPTIONS: Final = {
     "PreemptionByScheduler": PREEMPTED,
-    "EvictionByEvictionAPI": EVICTED,
+    "EvictionByEvictionAPI": DRAINED,
     "DeletionByTaintManager": NODE_LOST,
     "DeletionByPodGC": NODE_LOST,
     "TerminationByKubelet": NODE_LOST,
@@ -110,6 +115,34 @@ def diagnose(pod: Object) -> Problem | None:
     if status.get("phase") == "Succeeded":
         return None
     return _disruption(status) or _pod_failure(status) or _container_problem(pod, status) or _scheduling_problem(status)
+
+
+def taken_away(pod: Object) -> Problem | None:
+    """Return why a pod was taken away by no fault of its own, or None: it was not, or it used more than it may.
+
+    Args:
+        pod: a Pod as the API server returns it.
+    """
+    disrupted = disruption(pod)
+    if disrupted is None and "deletionTimestamp" in pod["metadata"]:
+        return _problem(POD_DELETED, f"the pod '{pod['metadata']['name']}' was deleted")
+    return disrupted
+
+
+def disruption(pod: Object) -> Problem | None:
+    """Return by what disruption a pod was taken away, or None; `pod` as in `taken_away`."""
+    found = _disruption(pod.get("status", {}))
+    return found if found and found.reason in TAKEN_AWAY else None
+
+
+def failure_time(pod: Object) -> str:
+    """Return when the first container of a pod failed, as an RFC 3339 time that sorts; `~` when none has."""
+    status = pod.get("status", {})
+    ends = [
+        container.get("state", {}).get("terminated") or {}
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    ]
+    return min((str(end.get("finishedAt", "~")) for end in ends if end.get("exitCode", 0)), default="~")
 
 
 def diagnose_creation(events: Iterable[Object]) -> Problem | None:
@@ -183,7 +216,7 @@ def _pod_failure(status: Object) -> Problem | None:
 
 
 def _container_problem(pod: Object, status: Object) -> Problem | None:
-    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    statuses = _sidecars_last(pod, status)
     for container in statuses:
         problem = _termination_problem(pod, container, container.get("state", {}).get("terminated"))
         if problem:
@@ -193,6 +226,14 @@ def _container_problem(pod: Object, status: Object) -> Problem | None:
         if problem:
             return problem
     return None
+
+
+def _sidecars_last(pod: Object, status: Object) -> list[Object]:
+    """Return the container statuses in their order, but sidecars last: they end when what they serve has ended."""
+    containers = pod.get("spec", {}).get("initContainers", ())
+    sidecars = {container["name"] for container in containers if container.get("restartPolicy") == "Always"}
+    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return sorted(statuses, key=lambda container: container["name"] in sidecars)
 
 
 def _termination_problem(pod: Object, container: Object, terminated: Object | None) -> Problem | None:

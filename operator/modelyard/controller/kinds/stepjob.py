@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modelyard.api.v1alpha1.names import STEP_SERVICE_ACCOUNT
+from modelyard.api.v1alpha1.names import LABEL_QUEUE, STEP_SERVICE_ACCOUNT
 from modelyard.api.v1alpha1.trainingrun import StepPodTemplate
 from modelyard.controller.engine.manifests import Manifest, adopt, namespace_of
 from modelyard.controller.kinds.podspec import (
@@ -22,9 +22,20 @@ WORK_DIR: Final = "/modelyard/work"
 OUTPUTS_DIR: Final = f"{WORK_DIR}/outputs"
 METRICS_FILE: Final = f"{WORK_DIR}/metrics.jsonl"
 TMP_MOUNT: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
-_IGNORE_DISRUPTIONS: Final = {
-    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-}
+_DISRUPTED: Final = [{"type": "DisruptionTarget", "status": "True"}]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pods that work together.
+
+    Attributes:
+        nodes: how many there are.
+        service: the headless Service that makes their names known.
+    """
+
+    nodes: int
+    service: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,9 @@ def build_job(
     template: StepPodTemplate | None = None,
     deadline: int | None = None,
     ttl: int | None = None,
+    grace_period: int | None = None,
+    group: Group | None = None,
+    queue: str | None = None,
 ) -> Manifest:
     """Return a Job that runs once; a pod that its node loses does not count as a failure.
 
@@ -57,6 +71,9 @@ def build_job(
         template: what the user says about the pod.
         deadline: seconds that the Job may take.
         ttl: seconds after its end until Kubernetes deletes it.
+        grace_period: seconds that its pod gets when it is taken away; absent = Kubernetes' default.
+        group: given for a Job of several pods. These end and start together, so the loss of one is the end of the Job.
+        queue: given for a Job that Kueue starts: it is made suspended, and what Kueue changes of it is Kueue's.
     """
     template = template or StepPodTemplate()
     pod = restricted_pod(
@@ -67,21 +84,30 @@ def build_job(
         containers=[container],
         volumes=_volumes(template),
         restartPolicy="Never",
+        terminationGracePeriodSeconds=grace_period,
+        subdomain=group.service if group else None,
     )
     spec = {
         "backoffLimit": 0,
-        "podFailurePolicy": _IGNORE_DISRUPTIONS,
+        "podFailurePolicy": {
+            "rules": [{"action": "FailJob" if group else "Ignore", "onPodConditions": _DISRUPTED}],
+        },
         "podReplacementPolicy": "Failed",
         "template": pod,
     }
+    if queue:
+        spec["suspend"] = True
+    if group:
+        spec |= {"completionMode": "Indexed", "completions": group.nodes, "parallelism": group.nodes}
     if deadline:
         spec["activeDeadlineSeconds"] = deadline
     if ttl:
         spec["ttlSecondsAfterFinished"] = ttl
+    queued = {LABEL_QUEUE: queue} if queue else {}
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": namespace_of(owner), "labels": dict(labels)},
+        "metadata": {"name": name, "namespace": namespace_of(owner), "labels": {**labels, **queued}},
         "spec": spec,
     }
     return adopt(job, owner)
@@ -106,7 +132,14 @@ def build_fetch(
 def build_publish(
     images: Images, identity: Mapping[str, str], outputs: Sequence[str], variables: Mapping[str, str] | None = None
 ) -> Manifest:
-    """Return the container that uploads the outputs and answers with what they hash to."""
+    """Return the container that uploads the outputs and answers with what they hash to.
+
+    Args:
+        images: what it runs.
+        identity: whose result it is.
+        outputs: names of the outputs.
+        variables: further environment variables.
+    """
     variables = {
         **identity,
         "MODELYARD_OUTPUTS": compact_json(list(outputs)),

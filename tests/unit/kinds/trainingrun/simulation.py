@@ -19,6 +19,7 @@ from modelyard.api.v1alpha1.modelversion import ModelVersion
 from modelyard.api.v1alpha1.names import (
     API_VERSION,
     GROUP,
+    LABEL_QUEUE,
     LABEL_STEP,
     PROFILE_OUTPUT,
     REGISTER_STEP,
@@ -43,12 +44,14 @@ from modelyard.controller.kinds.trainingrun.observe import CONFIG_MAPS, Training
 from tests.unit.kinds.trainingrun.builders import typed
 
 NAMESPACE = "air"
+INDEX = "batch.kubernetes.io/job-completion-index"
 _UIDS = itertools.count(1)
 RUNS = ResourceType(GROUP, VERSION, "trainingruns", "TrainingRun")
 VERSIONS = ResourceType(GROUP, VERSION, "modelversions", "ModelVersion")
 OBSERVATIONS = ResourceType(GROUP, VERSION, "observations", "Observation")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 PODS = ResourceType("", "v1", "pods", "Pod")
+SERVICES = ResourceType("", "v1", "services", "Service")
 
 
 def digest(*parts: object) -> str:
@@ -64,7 +67,7 @@ class Api:
     """Stands in for KubeClient. Stored objects are shared, so nobody may change them."""
 
     types: TypeTable = field(
-        default_factory=lambda: TypeTable.of(RUNS, VERSIONS, OBSERVATIONS, JOBS, PODS, EVENTS, CONFIG_MAPS)
+        default_factory=lambda: TypeTable.of(RUNS, VERSIONS, OBSERVATIONS, JOBS, PODS, SERVICES, EVENTS, CONFIG_MAPS)
     )
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     version: int = 0
@@ -116,6 +119,7 @@ class Api:
             if subresource == "status":
                 changed["status"] = manifest["status"]
             elif manifest["kind"] == "Job":
+                assert LABEL_QUEUE not in live["metadata"]["labels"], "what Kueue starts and stops is not ours to apply"
                 changed["spec"] = live["spec"] | manifest["spec"]
             else:
                 changed["data"] = manifest["data"]
@@ -203,6 +207,7 @@ class Cluster:
             RUNS.kind: Store(RUNS, indices={IDENTITY_INDEX: identities_of, LINE_INDEX: lines_of}),
             JOBS.kind: Store(JOBS, indices=owners),
             PODS.kind: Store(PODS, indices=owners),
+            SERVICES.kind: Store(SERVICES, indices=owners),
             VERSIONS.kind: Store(VERSIONS, indices={LINE_INDEX: lines_of}),
             OBSERVATIONS.kind: Store(OBSERVATIONS),
         }
@@ -219,6 +224,7 @@ class Cluster:
             runs=self.stores[RUNS.kind],
             jobs=self.stores[JOBS.kind],
             pods=self.stores[PODS.kind],
+            services=self.stores[SERVICES.kind],
             versions=self.stores[VERSIONS.kind],
             observations=self.stores[OBSERVATIONS.kind],
             images=Images(trainer="trainer:1", pull_policy="IfNotPresent"),
@@ -257,8 +263,9 @@ class Cluster:
         except (ReconcileError, ApiError):
             return None
 
-    def add_run(self, name: str, spec: dict[str, Any]) -> None:
-        metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": timestamp(self.now)}
+    def add_run(self, name: str, spec: dict[str, Any], queue: str = "") -> None:
+        labels = {"labels": {LABEL_QUEUE: queue}} if queue else {}
+        metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": timestamp(self.now), **labels}
         self.api.put({"apiVersion": API_VERSION, "kind": "TrainingRun", "metadata": metadata, "spec": spec})
 
     def run(self, name: str) -> Manifest:
@@ -291,6 +298,17 @@ class Cluster:
 
     def active_jobs(self) -> list[Manifest]:
         return [job for job in self.of_kind(JOBS.kind) if not job.get("status", {}).get("conditions")]
+
+    def queued_jobs(self) -> list[Manifest]:
+        return [job for job in self.active_jobs() if LABEL_QUEUE in job["metadata"]["labels"]]
+
+    def admit(self, job: Manifest, *, admitted: bool = True) -> None:
+        """Do what Kueue does: it starts and stops a Job, and says on which nodes it runs."""
+        job = copy.deepcopy(job)
+        job["spec"]["suspend"] = not admitted
+        job["spec"]["template"]["spec"]["nodeSelector"] = {"flavor": "spot"} if admitted else {}
+        job["status"] = {"startTime": timestamp(self.now)} if admitted else {}
+        self.api.put(job)
 
     def runnable_jobs(self) -> list[Manifest]:
         return [job for job in self.active_jobs() if not job["spec"].get("suspend")]
@@ -332,7 +350,7 @@ class Cluster:
         return live["metadata"].get("annotations", {}).get("test/result") if live else None
 
     def end_job(self, job: Manifest, outcome: str) -> None:
-        """End a Job: 'succeed', 'lose' (its pod too), 'exit', 'oom', or with a reason of our containers."""
+        """End a Job: 'succeed', 'lose' (its pod too), 'exit', 'oom', 'delete' (its pod), or with a reason of ours."""
         job = copy.deepcopy(job)
         status: dict[str, Any] = {"startTime": timestamp(self.now)}
         if outcome in {"succeed", "lose"}:
@@ -343,7 +361,7 @@ class Cluster:
                 container = {"name": "publish", "state": {"terminated": {"exitCode": 0, "message": result}}}
                 work = {"name": "run", "imageID": self._image_id(job)}
                 status_of_pod = {"containerStatuses": [container], "initContainerStatuses": [work]}
-                self._add_pod(job, {"phase": "Succeeded", **status_of_pod})
+                self.add_pod(job, {"phase": "Succeeded", **status_of_pod})
         else:
             condition = {
                 "type": "Failed",
@@ -352,24 +370,30 @@ class Cluster:
                 "lastTransitionTime": timestamp(self.now),
             }
             status["conditions"] = [condition]
-            self._add_pod(job, {"phase": "Failed", "initContainerStatuses": [_failed_container(outcome, self.log)]})
+            if outcome != "delete":
+                self.add_pod(job, {"phase": "Failed", "initContainerStatuses": [_failed_container(outcome, self.log)]})
         self.api.put({**job, "status": status})
 
     def _image_id(self, job: Manifest) -> str:
         image: str = job["spec"]["template"]["spec"]["initContainers"][-1]["image"]
         return image if "@" in image else f"{image.rpartition(':')[0]}@{digest(image)}"
 
-    def _add_pod(self, job: Manifest, status: dict[str, Any]) -> None:
+    def add_pod(self, job: Manifest, status: dict[str, Any], rank: int | None = None, **metadata: Any) -> Manifest:
+        """Make or change the pod of a Job, or that of a rank."""
         template = job["spec"]["template"]
-        metadata = {
-            "name": f"{name_of(job)}-pod",
+        name, index = (
+            (f"{name_of(job)}-pod", {}) if rank is None else (f"{name_of(job)}-{rank}-pod", {INDEX: str(rank)})
+        )
+        own = {
+            "name": name,
             "namespace": NAMESPACE,
-            "labels": template["metadata"]["labels"],
+            "labels": {**template["metadata"]["labels"], **index},
             "creationTimestamp": timestamp(self.now),
             "ownerReferences": [{"uid": job["metadata"]["uid"]}],
+            **metadata,
         }
-        self.api.put(
-            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"], "status": status}
+        return self.api.put(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": template["spec"], "status": status}
         )
 
     def _result(self, job: Manifest) -> dict[str, Any]:
@@ -444,6 +468,9 @@ class Cluster:
         for _ in range(passes):
             before = self.api.version
             self.observe_inputs()
+            for job in self.queued_jobs():
+                if job["spec"]["suspend"]:
+                    self.admit(job)
             for job in self.runnable_jobs():
                 self.end_job(job, outcome)
             self.sync()

@@ -19,6 +19,7 @@ from modelyard.controller.kinds.trainingrun.children import (
     build_suspension,
     read_record,
 )
+from modelyard.controller.kinds.trainingrun.groups import build_service
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult, StepResult, read_result
 from tests.unit.kinds.trainingrun.builders import EVALUATION, PREPARE, observe, run_manifest, sha
@@ -138,6 +139,14 @@ def test_the_job_of_a_built_in_step() -> None:
     check("built-in-step-job", build_step_job(observed, observed.run.spec.steps[0], 1))
 
 
+def test_the_job_of_a_group_that_keeps_checkpoints() -> None:
+    checkpoint = {"intervalSeconds": 60, "gracePeriodSeconds": 45}
+    observed = trained(steps=[PREPARE, {**TRAIN, "numNodes": 4, "checkpoint": checkpoint}])
+    job = build_step_job(observed, observed.run.spec.steps[1], 2)
+    check("group-job", job)
+    check("group-service", build_service(observed.manifest, job))
+
+
 def test_the_job_that_registers() -> None:
     check("register-job", build_register_job(trained(), 7, 1))
 
@@ -154,6 +163,18 @@ def test_pods_are_restricted_and_hold_no_credentials_for_user_code() -> None:
             assert security["capabilities"] == {"drop": ["ALL"]}
             opens_store = {"secretRef": {"name": STORE_SECRET}} in container.get("envFrom", ())
             assert opens_store == (container["name"] != "run")
+
+
+def test_a_courier_holds_the_credentials_and_user_code_does_not() -> None:
+    observed = trained(steps=[PREPARE, {**TRAIN, "checkpoint": {}}])
+    pod = build_step_job(observed, observed.run.spec.steps[1], 1)["spec"]["template"]["spec"]
+    containers = {container["name"]: container for container in (*pod["initContainers"], *pod["containers"])}
+    assert list(containers) == ["fetch", "courier", "run", "publish"]
+    store = {"secretRef": {"name": "modelyard-store"}}
+    holders = {name for name, container in containers.items() if store in container.get("envFrom", ())}
+    assert holders == set(containers) - {"run"}
+    writable = [m["name"] for m in containers["courier"]["volumeMounts"] if not m.get("readOnly")]
+    assert writable == ["tmp"]
 
 
 def test_parameters_survive_the_expansion_of_variables() -> None:

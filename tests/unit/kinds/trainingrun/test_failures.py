@@ -153,7 +153,7 @@ def test_a_pod_that_a_cache_has_not_seen_yet_is_read_live() -> None:
 
 def waiting_pod(cluster: Cluster, status: dict[str, Any]) -> None:
     (job,) = cluster.runnable_jobs()
-    cluster._add_pod(job, {"phase": "Pending", **status})
+    cluster.add_pod(job, {"phase": "Pending", **status})
     turn(cluster)
 
 
@@ -233,7 +233,7 @@ def test_a_deadline_is_met_in_time() -> None:
     cluster = running(activeDeadlineSeconds=60)
     cluster.now += timedelta(seconds=40)
     (job,) = cluster.runnable_jobs()
-    cluster._add_pod(job, {"phase": "Running"})
+    cluster.add_pod(job, {"phase": "Running"})
     cluster.sync()
     assert cluster.reconcile("one") == 20.0
 

@@ -10,11 +10,11 @@ from typing_extensions import override
 from modelyard.controller.engine.manifests import name_of
 from modelyard.controller.kinds.trainingrun.decide import is_finished
 from tests.unit.kinds.trainingrun.builders import PINNED, PREPARE, TRAIN, spec, typed
-from tests.unit.kinds.trainingrun.simulation import RUNS, VERSIONS, Cluster
+from tests.unit.kinds.trainingrun.simulation import RUNS, SERVICES, VERSIONS, Cluster
 
 NAMES = ("one", "two")
 FAULTS = st.lists(st.sampled_from(["", "", "before", "after", "refused", "lost"]), max_size=4).map(tuple)
-OUTCOMES = (*["succeed"] * 8, "lose", "exit", "oom", "StoreUnreachable", "OutputMissing")
+OUTCOMES = (*["succeed"] * 8, "lose", "delete", "exit", "oom", "StoreUnreachable", "OutputMissing")
 CHECKED = [{"name": "flights", "uri": "s3://air/flights/", "expectations": {"schema": "SameAsPrevious"}}]
 
 
@@ -32,18 +32,29 @@ class RunsUnderFire(RuleBasedStateMachine):
         train=st.sampled_from([TRAIN, PINNED]),
         seeds=st.sampled_from([(0, 0), (0, 1)]),
         checked=st.booleans(),
+        nodes=st.sampled_from([1, 1, 3]),
+        queue=st.sampled_from(["", "", "team"]),
     )
-    def start(self, *, evaluated: bool, train: dict[str, Any], seeds: tuple[int, int], checked: bool) -> None:
+    def start(
+        self, *, evaluated: bool, train: dict[str, Any], seeds: tuple[int, int], checked: bool, nodes: int, queue: str
+    ) -> None:
         changes = {**({} if evaluated else {"evaluation": None}), **({"inputs": CHECKED} if checked else {})}
+        steps = [PREPARE, {**train, "numNodes": nodes}]
         for name, seed in zip(NAMES, seeds, strict=True):
-            self.cluster.add_run(name, spec(steps=[PREPARE, train], seed=seed, **changes))
+            self.cluster.add_run(name, spec(steps=steps, seed=seed, **changes), queue)
         self.cluster.sync()
+
+    @precondition(lambda self: self.cluster.queued_jobs())
+    @rule(data=st.data(), admitted=st.sampled_from([True, True, False]))
+    def admit(self, data: st.DataObject, *, admitted: bool) -> None:
+        jobs = {name_of(job): job for job in self.cluster.queued_jobs()}
+        self.cluster.admit(jobs[data.draw(st.sampled_from(sorted(jobs)))], admitted=admitted)
 
     @rule(names=st.sampled_from([("one",), ("two",), ("one", "two"), ("two", "one")]), faults=FAULTS)
     def reconcile(self, names: tuple[str, ...], faults: tuple[str, ...]) -> None:
         self.cluster.reconcile(*names, faults=faults)
 
-    @rule(kind=st.sampled_from(["TrainingRun", "Job", "Pod", "ModelVersion", "Observation"]))
+    @rule(kind=st.sampled_from(["TrainingRun", "Job", "Pod", "Service", "ModelVersion", "Observation"]))
     def sync(self, kind: str) -> None:
         self.cluster.sync(kind)
 
@@ -111,6 +122,7 @@ class RunsUnderFire(RuleBasedStateMachine):
         self.cluster.settle()
         for run in self.cluster.runs():
             assert is_finished(typed(run))
+        assert self.cluster.of_kind(SERVICES.kind) == [], "a Service that no group needs"
         versions = self.cluster.of_kind(VERSIONS.kind)
         makers = {version["spec"]["lineage"]["trainingRun"]["name"] for version in versions}
         succeeded = {n for n in NAMES if self.cluster.condition(n, "Succeeded")["status"] == "True"}

@@ -26,6 +26,7 @@ from modelyard.api.v1alpha1.names import (
     LABEL_MODEL,
     LABEL_OWNER_UID,
     LABEL_PART_OF,
+    LABEL_QUEUE,
     LABEL_STEP,
     LABEL_TRAINING_RUN,
     LABEL_VERSION,
@@ -65,6 +66,7 @@ from modelyard.controller.kinds.stepjob import (
     METRICS_FILE,
     OUTPUTS_DIR,
     WORK_DIR,
+    Group,
     Images,
     build_container,
     build_fetch,
@@ -73,6 +75,7 @@ from modelyard.controller.kinds.stepjob import (
     identity,
     mounts,
 )
+from modelyard.controller.kinds.trainingrun import courier, groups
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
 from modelyard.lineage.run import RunRecord, run_to_environment
@@ -90,6 +93,8 @@ _OWN_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits
 def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
     """Return the Job of one attempt of a step: fetch, then the step's own work, then publish."""
     run, images = observed.run, observed.images
+    own = identity(run.metadata.uid, step.name, attempt)
+    variables = {**_parameters(run, step.name), **courier.fetch_variables(step, own)}
     return _job(
         observed.manifest,
         run,
@@ -98,10 +103,14 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
         deadline=step.active_deadline_seconds,
         template=step.pod_template,
         init_containers=[
-            build_fetch(images, sources(observed, step), step.outputs, _parameters(run, step.name)),
-            _run_container(images, run, step),
+            build_fetch(images, sources(observed, step), step.outputs, variables),
+            *courier.sidecars(images, step, own),
+            _run_container(images, run, step, attempt),
         ],
-        container=build_publish(images, identity(run.metadata.uid, step.name, attempt), step.outputs),
+        container=build_publish(images, own, step.outputs, courier.publish_variables(step)),
+        grace_period=courier.grace_period(step),
+        name=groups.name_of_job(run.metadata.name, step, attempt),
+        group=groups.group_of(run.metadata.name, step, attempt),
     )
 
 
@@ -324,6 +333,9 @@ def _job(
     template: StepPodTemplate,
     init_containers: Sequence[Manifest],
     container: Manifest,
+    grace_period: int | None = None,
+    name: str | None = None,
+    group: Group | None = None,
 ) -> Manifest:
     labels = {
         **_common_labels(run),
@@ -333,16 +345,19 @@ def _job(
     }
     return build_job(
         manifest,
-        name=job_name(run.metadata.name, step, attempt),
+        name=name or job_name(run.metadata.name, step, attempt),
         labels=labels,
         init_containers=init_containers,
         container=container,
         template=template,
         deadline=deadline,
+        grace_period=grace_period,
+        group=group,
+        queue=run.metadata.labels.get(LABEL_QUEUE),
     )
 
 
-def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
+def _run_container(images: Images, run: TrainingRun, step: Step, attempt: int) -> Manifest:
     """Return the step's own work. It sees files only: no store, no token."""
     own = {variable.name for variable in step.env}
     variables = {
@@ -353,6 +368,7 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
         "MODELYARD_SEED": str(run.spec.seed),
         "HOME": WORK_DIR,
         "TMPDIR": f"{WORK_DIR}/tmp",  # noqa: S108 - in the step's own volume
+        **courier.run_variables(step),
     }
     volumes = mounts(read_only=("inputs",))
     if step.pod_template.shared_memory is not None:
@@ -362,6 +378,7 @@ def _run_container(images: Images, run: TrainingRun, step: Step) -> Manifest:
         "image": step.image or images.trainer,
         "env": [
             *environment({name: value for name, value in variables.items() if name not in own}),
+            *(told for told in groups.variables(run.metadata.name, step, attempt) if told["name"] not in own),
             *({"name": variable.name, "value": variable.value} for variable in step.env),
         ],
         "resources": resources(step.resources),

@@ -14,7 +14,7 @@ from modelyard.api.v1alpha1.trainingrun import (
     TrainingRunStatus,
 )
 from modelyard.controller.engine.conditions import Condition, cut
-from modelyard.controller.engine.manifests import Manifest, Ref
+from modelyard.controller.engine.manifests import Manifest, Ref, ref_of
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.attempts import POD_PATIENCE, AttemptState, retry_delay
 from modelyard.controller.kinds.trainingrun import report
@@ -28,10 +28,12 @@ from modelyard.controller.kinds.trainingrun.children import (
     build_validate_job,
     dump,
 )
+from modelyard.controller.kinds.trainingrun.groups import build_service, idle_services, missing_services
 from modelyard.controller.kinds.trainingrun.numbers import counter_entry, next_version
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.progress import (
     JUDGEMENTS,
+    STARTED,
     Progress,
     Registration,
     elapsed,
@@ -81,11 +83,12 @@ def decide(observed: Observed) -> RunPlan:
     if act.version_name:
         status = status.model_copy(update={"model_version_name": act.version_name})
     return RunPlan(
-        create=act.create,
+        create=(*missing_services(observed), *act.create),
         apply=(*act.apply, *_suspensions(observed, suspend=observed.run.spec.suspend)),
         status=status_of(status),
         conditions=report.conditions(observed, learnt),
         events=report.events(observed, learnt),
+        delete=(*idle_services(observed), *(_queued_jobs(observed) if observed.run.spec.suspend else ())),
         requeue_after=_soonest(act.requeue_after, _due(observed, learnt)),
         needs_line=act.needs_line,
     )
@@ -124,13 +127,13 @@ def status_of(status: TrainingRunStatus) -> dict[str, Any]:
 def _rest(observed: Observed) -> RunPlan:
     """Return what is left to do for a run that has ended: stop what it left running, and delete it when it is time."""
     run, ttl = observed.run, observed.run.spec.ttl_seconds_after_finished
-    delete: tuple[Ref, ...] = ()
+    delete = (*(ref_of(service) for service in observed.services), *_queued_jobs(observed))
     requeue_after = None
     if ttl is not None and run.status.completion_time:
         requeue_after = ttl - observed.seconds_since(run.status.completion_time)
         if requeue_after <= 0:
             metadata = run.metadata
-            delete = (Ref(API_VERSION, TrainingRun.kind, metadata.namespace, metadata.name, metadata.uid),)
+            delete = (*delete, Ref(API_VERSION, TrainingRun.kind, metadata.namespace, metadata.name, metadata.uid))
             requeue_after = None
     return RunPlan(
         apply=_suspensions(observed, suspend=True),
@@ -150,7 +153,17 @@ def _suspensions(observed: Observed, *, suspend: bool) -> tuple[Manifest, ...]:
         build_suspension(observed.manifest, attempt.manifest, suspend=suspend)
         for attempts in observed.attempts.values()
         for attempt in attempts
-        if attempt.state is AttemptState.ACTIVE and attempt.suspended is not suspend
+        if attempt.state is AttemptState.ACTIVE and attempt.queue is None and attempt.suspended is not suspend
+    )
+
+
+def _queued_jobs(observed: Observed) -> tuple[Ref, ...]:
+    """Return the Jobs that are to stop although they are Kueue's to start: only their end is ours to decide."""
+    return tuple(
+        ref_of(attempt.manifest)
+        for attempts in observed.attempts.values()
+        for attempt in attempts
+        if attempt.state is AttemptState.ACTIVE and attempt.queue is not None
     )
 
 
@@ -163,7 +176,7 @@ def _act(observed: Observed, learnt: Progress) -> _Act:
     step = learnt.current
     if step.name == REGISTER_STEP:
         return _register(observed, step)
-    if step.state is StepState.RUNNING or step.candidate:
+    if step.state in STARTED or step.candidate:
         return _Act()
     return _start(observed, step)
 
@@ -178,7 +191,9 @@ def _start(observed: Observed, step: StepStatus) -> _Act:
     if step.name == VALIDATE_STEP:
         return _Act(create=(build_validate_job(observed, step.attempt + 1),))
     asked = next(asked for asked in observed.run.spec.steps if asked.name == step.name)
-    return _Act(create=(build_step_job(observed, asked, step.attempt + 1),))
+    job = build_step_job(observed, asked, step.attempt + 1)
+    services = (build_service(observed.manifest, job),) if asked.num_nodes > 1 else ()
+    return _Act(create=(*services, job))
 
 
 def _wait(observed: Observed, step: StepStatus) -> float:
@@ -191,7 +206,7 @@ def _register(observed: Observed, step: StepStatus) -> _Act:
     """Reserve a number, judge the model under it, and publish the version if the verdict still holds."""
     if observed.run.status.model_version_name is None:
         return _reserve(observed)
-    if step.state is not StepState.RUNNING:
+    if step.state not in STARTED:
         return _start(observed, step)
     answered = registration(observed)
     if answered is None:
@@ -255,7 +270,7 @@ def _due(observed: Observed, learnt: Progress) -> float | None:
     if observed.run.spec.suspend or learnt.failure or learnt.succeeded:
         return None
     deadline, left = observed.run.spec.active_deadline_seconds, None
-    if deadline and learnt.status.start_time:
+    if deadline and learnt.status.start_time and not learnt.status.suspended_time:
         left = max(0.0, deadline - elapsed(observed, learnt.status))
     resolving = learnt.unresolved.requeue_after if learnt.unresolved else None
     return _soonest(left, resolving, check_due(observed, learnt.current), _pod_check(observed, learnt.current))
@@ -264,7 +279,7 @@ def _due(observed: Observed, learnt: Progress) -> float | None:
 def _pod_check(observed: Observed, step: StepStatus) -> float | None:
     """Return when to ask why a Job has no pod; nothing tells of that by itself."""
     newest = next(reversed(observed.attempts.get(step.name, ())), None)
-    if newest is None or newest.state is not AttemptState.ACTIVE or newest.has_pods:
+    if newest is None or newest.state is not AttemptState.ACTIVE or newest.has_pods or newest.suspended:
         return None
     return _REFUSED_CHECK if newest.problem else POD_PATIENCE.total_seconds()
 

@@ -56,6 +56,7 @@ def step_identity(spec: TrainingRunSpec, step: Step, code: str, sources: Iterabl
             "seed": spec.seed,
             "inputs": {source["name"]: _seen_of(source) for source in sources},
             "outputs": sorted(step.outputs),
+            **({"numNodes": step.num_nodes} if step.num_nodes > 1 else {}),
         }
     )
 

@@ -24,11 +24,13 @@ from modelyard.controller.kinds.attempts import Attempt
 from modelyard.controller.kinds.jobreader import JobReader, get_or_none, list_all
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, read_versions
 from modelyard.controller.kinds.observations import observation_of
+from modelyard.controller.kinds.owned import OWNER_INDEX
 from modelyard.controller.kinds.stepjob import Images
 from modelyard.controller.kinds.trainingrun.decide import RunPlan, decide, is_finished, refuse
 from modelyard.controller.kinds.trainingrun.earlier import earlier_steps
 from modelyard.controller.kinds.trainingrun.observed import ModelLine, Observed
 from modelyard.controller.kinds.trainingrun.previous import previous_profile
+from modelyard.controller.kinds.trainingrun.progress import STARTED
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 
@@ -36,7 +38,7 @@ Execute = Callable[[Manifest, Plan], Awaitable[float | None]]
 
 
 def runs_of(manifest: Manifest) -> Iterable[Key]:
-    """Return the run that a Job or a pod belongs to."""
+    """Return the run that a Job, a pod or a Service belongs to."""
     name = manifest["metadata"].get("labels", {}).get(LABEL_TRAINING_RUN)
     return (Key(TrainingRun.kind, namespace_of(manifest), name),) if name else ()
 
@@ -56,6 +58,7 @@ class TrainingRuns:
         runs: TrainingRuns, with the indices IDENTITY_INDEX made by `identities_of` and LINE_INDEX made by `lines_of`.
         jobs: with the index OWNER_INDEX made by `owners_of`.
         pods: with the same index.
+        services: with the same index.
         versions: ModelVersions, with the index LINE_INDEX made by `lines_of`.
         observations: what agents saw.
         images: what steps run.
@@ -67,6 +70,7 @@ class TrainingRuns:
     runs: Store
     jobs: Store
     pods: Store
+    services: Store
     versions: Store
     observations: Store
     images: Images
@@ -113,6 +117,7 @@ class TrainingRuns:
             now=self.now(),
             jobs=cached.jobs,
             pods=cached.pods,
+            services=tuple(self.services.by_index(OWNER_INDEX, run.metadata.uid)),
             observation=observation_of(self.observations, TrainingRun.kind, manifest),
             cached_versions=read_versions(
                 self.versions.by_index(LINE_INDEX, line(run.metadata.namespace, run.spec.model))
@@ -124,7 +129,7 @@ class TrainingRuns:
             run.metadata.namespace,
             run.metadata.uid,
             observed.now,
-            running=[s.job_name for s in run.status.steps if s.state is StepState.RUNNING and s.job_name],
+            running=[s.job_name for s in run.status.steps if s.state in STARTED and s.job_name],
             is_recorded=lambda attempt: _is_recorded(observed.recorded(attempt.step), attempt),
         )
         observed = replace(observed, jobs=found.jobs, pods=found.pods, refusals=found.refusals)

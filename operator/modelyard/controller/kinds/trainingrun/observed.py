@@ -69,6 +69,8 @@ class Observed:
     """The Jobs that belong to the run."""
     pods: tuple[Manifest, ...] = ()
     """Their pods."""
+    services: tuple[Manifest, ...] = ()
+    """The Services that belong to the run."""
     refusals: Mapping[str, Problem] = field(default_factory=dict)
     """By Job, why its pods may not be created."""
     observation: Observation | None = None
@@ -86,6 +88,11 @@ class Observed:
     def attempts(self) -> dict[str, tuple[Attempt, ...]]:
         """The attempts of each step, oldest first."""
         return attempts_of(self.jobs, self.pods, self.refusals)
+
+    @property
+    def is_queued(self) -> bool:
+        """Does a Job wait in its queue?"""
+        return any(attempts[-1].is_queued for attempts in self.attempts.values())
 
     @property
     def versions(self) -> tuple[ModelVersion, ...]:

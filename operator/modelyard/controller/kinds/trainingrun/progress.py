@@ -12,6 +12,7 @@ from modelyard.api.v1alpha1.names import CHAMPION_INPUT, REGISTER_STEP
 from modelyard.api.v1alpha1.trainingrun import (
     DONE,
     Reason,
+    RunProgress,
     StepMetric,
     StepState,
     StepStatus,
@@ -19,8 +20,8 @@ from modelyard.api.v1alpha1.trainingrun import (
     TrainingRunStatus,
 )
 from modelyard.controller.engine.conditions import cut, timestamp
-from modelyard.controller.kinds.attempts import BLAMELESS, INCURABLE, Attempt, AttemptState
-from modelyard.controller.kinds.pods import Problem
+from modelyard.controller.kinds.attempts import BLAMELESS, INCURABLE, Attempt, AttemptState, Resumption
+from modelyard.controller.kinds.pods import TAKEN_AWAY, Problem
 from modelyard.controller.kinds.trainingrun.caching import Unanswered, look_up, published_identity, ran_identity
 from modelyard.controller.kinds.trainingrun.children import MAX_EXPECTATIONS_BYTES, expectations_of, read_record
 from modelyard.controller.kinds.trainingrun.inputs import Unresolved, resolve_inputs
@@ -34,6 +35,9 @@ from modelyard.controller.kinds.trainingrun.results import (
 
 JUDGEMENTS: Final = 5
 """How often a model is judged anew because other versions were published meanwhile."""
+
+STARTED: Final = frozenset({StepState.QUEUED, StepState.RUNNING})
+"""States of a step that has a Job which has not ended."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def progress(observed: Observed) -> Progress:
         update={
             "inputs": known.inputs if isinstance(resolution, Unresolved) else resolution,
             "steps": steps,
+            "progress": _shown(observed, steps),
             "metrics": _metrics(observed, steps),
             "model_version_name": _version_name(observed),
         }
@@ -148,7 +153,7 @@ def answer(observed: Observed, attempt: Attempt) -> str | None:
 
 
 def elapsed(observed: Observed, status: TrainingRunStatus) -> float:
-    """Return the seconds that the run took while it was not suspended."""
+    """Return the seconds that the run took while it was neither suspended nor in a queue."""
     if status.start_time is None:
         return 0.0
     paused = observed.seconds_since(status.suspended_time) if status.suspended_time else 0.0
@@ -179,7 +184,7 @@ def _clock(observed: Observed) -> TrainingRunStatus:
     known, now = observed.run.status, timestamp(observed.now)
     if known.start_time is None:
         return known if observed.run.spec.suspend else known.model_copy(update={"start_time": now})
-    if observed.run.spec.suspend:
+    if observed.run.spec.suspend or observed.is_queued:
         return known if known.suspended_time else known.model_copy(update={"suspended_time": now})
     if known.suspended_time is None:
         return known
@@ -195,7 +200,7 @@ def _step(observed: Observed, name: str) -> StepStatus:
         return _registered(observed, observed.published, known)
     newest = next(reversed(observed.attempts.get(name, ())), None)
     if newest is None or newest.number < known.attempt:
-        return _vanished(observed, known) if known.state is StepState.RUNNING else known
+        return _vanished(observed, known) if known.state in STARTED else known
     if known.state is StepState.FAILED and known.attempt == newest.number:
         return known
     return _newest(observed, known, newest)
@@ -204,19 +209,37 @@ def _step(observed: Observed, name: str) -> StepStatus:
 def _newest(observed: Observed, known: StepStatus, newest: Attempt) -> StepStatus:
     running = StepStatus(
         name=known.name,
-        state=StepState.RUNNING,
+        state=StepState.QUEUED if newest.is_queued else StepState.RUNNING,
         job_name=newest.job,
         attempt=newest.number,
         failures=known.failures,
         start_time=newest.started,
         identity=known.identity,
         message=None if known.reason else known.message,
-    )
+    ).model_copy(update=_counts(known, newest.resumption))
+    problem = _loss(known, newest) or newest.problem
     if newest.state is AttemptState.FAILED:
-        return _failed(running, newest)
+        return _failed(running, newest, problem)
     if newest.state is AttemptState.COMPLETE:
         return _completed(observed, running, newest)
-    return _with(running, newest.problem)
+    return _with(running, problem)
+
+
+def _loss(known: StepStatus, newest: Attempt) -> Problem | None:
+    """Return the recorded loss of a pod of a group: it is why the others fail, and that pod is soon gone."""
+    if newest.is_group and known.attempt == newest.number and known.reason in TAKEN_AWAY:
+        return Problem(known.reason, known.message or "")
+    return None
+
+
+def _counts(known: StepStatus, found: Resumption | None) -> dict[str, int | None]:
+    """Return the counts of a step that keeps checkpoints: they only grow, and the pods that tell them go."""
+    if found is None:
+        return {"resumes": known.resumes, "lost_seconds": known.lost_seconds}
+    return {
+        "resumes": max(known.resumes or 0, found.resumes),
+        "lost_seconds": max(known.lost_seconds or 0, found.lost_seconds),
+    }
 
 
 def _with(step: StepStatus, problem: Problem | None) -> StepStatus:
@@ -224,6 +247,8 @@ def _with(step: StepStatus, problem: Problem | None) -> StepStatus:
 
 
 def _vanished(observed: Observed, known: StepStatus) -> StepStatus:
+    if observed.run.spec.suspend:
+        return StepStatus(name=known.name, state=StepState.WAITING, attempt=known.attempt, failures=known.failures)
     problem = Problem(Reason.JOB_DELETED, f"Job '{known.job_name}' was deleted before it ended")
     update = {
         "state": StepState.FAILED,
@@ -233,8 +258,8 @@ def _vanished(observed: Observed, known: StepStatus) -> StepStatus:
     return _with(known.model_copy(update=update), problem)
 
 
-def _failed(running: StepStatus, newest: Attempt) -> StepStatus:
-    problem = newest.problem or Problem(Reason.STEP_FAILED, "for an unknown reason")
+def _failed(running: StepStatus, newest: Attempt, problem: Problem | None) -> StepStatus:
+    problem = problem or Problem(Reason.STEP_FAILED, "for an unknown reason")
     update = {
         "state": StepState.FAILED,
         "failures": running.failures + (problem.reason not in BLAMELESS),
@@ -288,6 +313,15 @@ def _metrics(observed: Observed, steps: tuple[StepStatus, ...]) -> tuple[StepMet
             result = step_result(observed, observed.attempts[step.name][-1])
             metrics = newest_metrics(metrics, step.name, result.metrics if result else ())
     return metrics
+
+
+def _shown(observed: Observed, steps: tuple[StepStatus, ...]) -> RunProgress | None:
+    """Return what the step that runs says of itself."""
+    said = observed.observation.spec.progress if observed.observation else None
+    running = {(step.name, step.attempt) for step in steps if step.state is StepState.RUNNING}
+    if said is None or (said.step, said.attempt) not in running:
+        return None
+    return RunProgress.model_validate(said.model_dump(exclude={"step", "attempt"}))
 
 
 def _version_name(observed: Observed) -> str | None:

@@ -18,6 +18,8 @@ def conditions(observed: Observed, learnt: Progress) -> tuple[Condition, ...]:
     admitted = Condition(ConditionType.ADMITTED, "True", Reason.ADMITTED)
     if observed.run.spec.suspend:
         admitted = Condition(ConditionType.ADMITTED, "False", Reason.SUSPENDED, "`spec.suspend` is set")
+    elif learnt.current.state is StepState.QUEUED:
+        admitted = Condition(ConditionType.ADMITTED, "False", Reason.QUEUED, _queued(observed, learnt))
     if learnt.failure:
         succeeded = Condition(ConditionType.SUCCEEDED, "False", ready.reason, ready.message)
         progress = Condition(ConditionType.STALLED, "True", ready.reason, ready.message)
@@ -58,7 +60,15 @@ def _ready(observed: Observed, learnt: Progress) -> Condition:
     if learnt.unresolved:
         wait = learnt.unresolved
         return Condition(ConditionType.READY, wait.status, wait.reason, wait.message)
+    if learnt.current.state is StepState.QUEUED:
+        return Condition(ConditionType.READY, "False", Reason.QUEUED, _queued(observed, learnt))
     return _running(learnt, learnt.current)
+
+
+def _queued(observed: Observed, learnt: Progress) -> str:
+    step = learnt.current
+    queue = observed.attempts[step.name][-1].queue
+    return f"{title(learnt, step)} waits in the queue '{queue}' until Kueue starts Job '{step.job_name}'"
 
 
 def _running(learnt: Progress, step: StepStatus) -> Condition:
@@ -108,6 +118,9 @@ def _step_events(observed: Observed, learnt: Progress, step: StepStatus) -> list
     happened = []
     if step.attempt > before.attempt:
         happened.append(Event("Normal", "StepStarted", f"{name} started (attempt {step.attempt}, Job {step.job_name})"))
+    if (step.resumes or 0) > (before.resumes or 0):
+        lost = f"{step.lost_seconds} s of work were lost so far"
+        happened.append(Event("Normal", "StepResumed", f"{name} goes on from a checkpoint; {lost}"))
     if step.state is before.state and step.attempt == before.attempt:
         return happened
     if step.state is StepState.FAILED:
