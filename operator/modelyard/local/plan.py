@@ -1,6 +1,5 @@
 """What each step of a run gets and runs on a laptop: the counterpart of a step's Job (docs/contracts.md). Pure."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
 from modelyard.api.v1alpha1.common import ApiModel
 from modelyard.api.v1alpha1.modelversion import (
     Artifact,
-    Card,
     Evaluation,
-    InputLineage,
-    Lineage,
     ModelVersionSpec,
-    RunReference,
-    StepCode,
 )
 from modelyard.api.v1alpha1.names import (
     API_VERSION,
@@ -38,9 +33,9 @@ from modelyard.api.v1alpha1.trainingrun import (
     SchemaReference,
     Step,
 )
+from modelyard.lineage.record import record_of
 from modelyard.lineage.run import RunRecord, run_to_environment
 from modelyard.local.manifest import RunError
-from modelyard.storage.manifests import digest_of
 
 FINAL: Final = frozenset(
     {"ArtifactCorrupt", "ChampionUnusable", "DataInvalid", "DatasetInvalid", "DigestMismatch"}
@@ -274,7 +269,9 @@ def register_environment(
         champion: the champion when the version is made.
         scored: the champion that it is judged against; of the numbers of a step, the one that they speak of.
     """
-    variables = {"MODELYARD_RECORD": compact_json(dump(_record(run, version, champion)))}
+    variables = {
+        "MODELYARD_RECORD": compact_json(dump(record_of(run, version, outputs_of(run)[MODEL_OUTPUT], champion)))
+    }
     if run.spec.evaluation:
         variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(run, run.spec.evaluation, scored))
     return {**variables, **run_to_environment(RunRecord.of(run))}
@@ -310,42 +307,9 @@ def may_retry(reason: str, *, step_failures: int, run_failures: int, step: Step,
     return reason not in FINAL and step_failures <= step.backoff_limit and run_failures <= run.spec.backoff_limit
 
 
-def compact_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces, the same for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def dump(model: ApiModel) -> dict[str, Any]:
     """Return a part of an object as JSON has it."""
     return model.model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
-def _record(run: TrainingRun, version: int, champion: ModelVersion | None) -> ModelVersionSpec:
-    model = outputs_of(run)[MODEL_OUTPUT]
-    lineage = Lineage(
-        training_run=RunReference(
-            name=run.metadata.name,
-            uid=run.metadata.uid,
-            namespace=run.metadata.namespace,
-            start_time=run.status.start_time,
-        ),
-        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
-        inputs=tuple(
-            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
-            for item in run.status.inputs
-        ),
-        parameters_digest=digest_of(compact_json(_parameters(run)).encode()),
-        seed=run.spec.seed,
-        run_digest=RunRecord.of(run).digest,
-        previous_version=champion.spec.version if champion else None,
-    )
-    return ModelVersionSpec(
-        model=run.spec.model,
-        version=version,
-        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
-        lineage=lineage,
-        card=Card(requested_by=run.spec.requested_by),
-    )
 
 
 def _evaluation(run: TrainingRun, asked: EvaluationSpec, scored: ModelVersion | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
 from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
 from modelyard.api.v1alpha1.names import (
@@ -172,7 +173,7 @@ class Session:
                 failure = {"MODELYARD_FAILURE_FILE": str(place.work / "failure.json")}
                 sources = plan.step_sources(self._outcome.snapshot(), step, None)
                 place.fetch(sources, step.outputs, plan.parameters_document(self._run, step.name))
-                place.program("validate", {"MODELYARD_EXPECTATIONS": plan.compact_json(expectations), **failure})
+                place.program("validate", {"MODELYARD_EXPECTATIONS": compact_json(expectations), **failure})
                 result = place.publish(step.outputs, failure)
             self._outcome.published(step.name, result, None)
             return result
@@ -323,8 +324,8 @@ class Workplace:
         self.program(
             "fetch",
             {
-                "MODELYARD_SOURCES": plan.compact_json(list(sources)),
-                "MODELYARD_OUTPUTS": plan.compact_json(list(outputs)),
+                "MODELYARD_SOURCES": compact_json(list(sources)),
+                "MODELYARD_OUTPUTS": compact_json(list(outputs)),
                 "MODELYARD_PARAMETERS": parameters,
             },
         )
@@ -332,7 +333,7 @@ class Workplace:
 
     def publish(self, outputs: Sequence[str], variables: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         """Keep the outputs and return what they hash to."""
-        return self.program("publish", {"MODELYARD_OUTPUTS": plan.compact_json(list(outputs)), **(variables or {})})
+        return self.program("publish", {"MODELYARD_OUTPUTS": compact_json(list(outputs)), **(variables or {})})
 
     def program(self, module: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
         """Run a program of `modelyard.steps` and return its termination message.

@@ -1,9 +1,9 @@
 """Pods as every child of Modelyard has them: `restricted` Pod Security, no API token, uid 65532. Pure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.common import PodTemplate, ResourceRequirements
 from modelyard.api.v1alpha1.names import STORE_SECRET
 from modelyard.controller.engine.manifests import Manifest, without_nulls
@@ -15,11 +15,6 @@ INPUTS_DIR: Final = "/modelyard/inputs"
 def environment(values: Mapping[str, str]) -> list[dict[str, str]]:
     """Return environment variables as a container lists them; no `$(NAME)` in a value is expanded."""
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in values.items()]
-
-
-def compact_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces, the same for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def source(name: str, uri: str, digest: str) -> dict[str, str]:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.names import LABEL_QUEUE, STEP_SERVICE_ACCOUNT
 from modelyard.api.v1alpha1.trainingrun import StepPodTemplate
 from modelyard.controller.engine.manifests import Manifest, adopt, namespace_of
 from modelyard.controller.kinds.podspec import (
     INPUTS_DIR,
-    compact_json,
     container_security,
     environment,
     fetch_container,

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.deployment import Deployment
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds import podspec
@@ -29,7 +30,7 @@ def server_variables(owner: Deployment) -> dict[str, str]:
     return {
         "MODELYARD_PREDICTION_LOG_DIR": _FOLDER,
         "MODELYARD_PREDICTION_LOG_PERCENT": str(log.sample_percent),
-        "MODELYARD_PREDICTION_LOG_COLUMNS": podspec.compact_json(list(log.columns)),
+        "MODELYARD_PREDICTION_LOG_COLUMNS": compact_json(list(log.columns)),
     }
 
 

@@ -6,12 +6,12 @@ from typing import Final, Self
 
 from pydantic import ValidationError
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.common import ApiModel
 from modelyard.api.v1alpha1.deployment import Endpoint
 from modelyard.api.v1alpha1.modelversion import ModelVersion
 from modelyard.api.v1alpha1.names import GROUP, LABEL_REVISION
 from modelyard.controller.engine.manifests import Manifest
-from modelyard.controller.kinds.podspec import compact_json
 
 ANNOTATION_REVISION: Final = f"{GROUP}/revision-inputs"
 ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.names import ANNOTATION_RUN_NOW
 from modelyard.api.v1alpha1.observation import ObservedInput
 from modelyard.api.v1alpha1.pipeline import (
@@ -25,7 +26,6 @@ from modelyard.controller.engine.conditions import cut, find_condition, timestam
 from modelyard.controller.engine.manifests import Manifest
 from modelyard.controller.kinds.pipeline.observed import Observed, Run
 from modelyard.controller.kinds.pipeline.schedule import InvalidScheduleError, Schedule
-from modelyard.controller.kinds.podspec import compact_json
 
 SPEC: Final = "spec"
 MANUAL: Final = "manual"

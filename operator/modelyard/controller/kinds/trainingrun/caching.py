@@ -21,10 +21,11 @@ from modelyard.api.v1alpha1.trainingrun import (
 )
 from modelyard.controller.engine.conditions import cut, timestamp
 from modelyard.controller.kinds.attempts import Attempt
-from modelyard.controller.kinds.trainingrun.children import job_image, job_sources, lineage_of, outputs_of, sources
+from modelyard.controller.kinds.trainingrun.children import job_image, job_sources, outputs_of, sources
 from modelyard.controller.kinds.trainingrun.identity import code_of, step_identity, version_identity
 from modelyard.controller.kinds.trainingrun.observed import EarlierStep, Observed
 from modelyard.controller.kinds.trainingrun.results import newest_metrics
+from modelyard.lineage.record import lineage_of
 
 CHECK_PATIENCE: Final = 60.0
 """Seconds after which a step runs although nobody has said whether earlier outputs are still there."""
@@ -163,7 +164,7 @@ def _look_up_version(observed: Observed, step: StepStatus) -> TrainingRunStatus 
     digest = outputs_of(observed)[MODEL_OUTPUT].digest
     identity = version_identity(
         digest,
-        lineage_of(observed),
+        lineage_of(observed.run, observed.champion),
         evaluation=observed.run.spec.evaluation,
         dataset_digest=_dataset_digest(observed),
         rival_digest=_rival_digest(observed, digest),

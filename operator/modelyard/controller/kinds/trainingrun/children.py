@@ -1,20 +1,14 @@
 """What a run makes: the Jobs of its steps, the version counter and the ModelVersion (docs/contracts.md). Pure."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from modelyard.api.canonical import compact_json
 from modelyard.api.v1alpha1.common import ResourceRequirements
 from modelyard.api.v1alpha1.modelversion import (
-    Artifact,
-    Card,
-    InputLineage,
-    Lineage,
     ModelVersion,
     ModelVersionSpec,
-    RunReference,
-    StepCode,
     Verdict,
 )
 from modelyard.api.v1alpha1.names import (
@@ -55,7 +49,6 @@ from modelyard.api.v1alpha1.trainingrun import (
 from modelyard.controller.engine.manifests import Manifest, adopt, name_of, namespace_of, uid_of
 from modelyard.controller.kinds.podspec import (
     INPUTS_DIR,
-    compact_json,
     container_security,
     environment,
     resources,
@@ -78,6 +71,7 @@ from modelyard.controller.kinds.stepjob import (
 from modelyard.controller.kinds.trainingrun import courier, groups
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
+from modelyard.lineage.record import record_of
 from modelyard.lineage.run import RunRecord, run_to_environment
 
 RECORD_VARIABLE: Final = "MODELYARD_RECORD"
@@ -166,7 +160,7 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
     maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
     variables = {
         **identity(run.metadata.uid, REGISTER_STEP, attempt),
-        RECORD_VARIABLE: compact_json(_record(observed, version, outputs[MODEL_OUTPUT])),
+        RECORD_VARIABLE: compact_json(dump(record_of(run, version, outputs[MODEL_OUTPUT], observed.champion))),
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
         **run_to_environment(RunRecord.of(run)),
     }
@@ -276,29 +270,6 @@ def sources(observed: Observed, step: Step) -> list[dict[str, str]]:
     available = {**inputs, **outputs}
     wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
     return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
-
-
-def lineage_of(observed: Observed) -> Lineage:
-    """Return what the run's model was made from."""
-    run, best = observed.run, observed.champion
-    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
-    return Lineage(
-        training_run=RunReference(
-            name=run.metadata.name,
-            uid=run.metadata.uid,
-            namespace=run.metadata.namespace,
-            start_time=run.status.start_time,
-        ),
-        code=tuple(StepCode(step=step.name, image=step.image) for step in run.status.steps if step.image),
-        inputs=tuple(
-            InputLineage(name=item.name, uri=item.uri, digest=item.digest, version=item.version)
-            for item in run.status.inputs
-        ),
-        parameters_digest="sha256:" + hashlib.sha256(compact_json(parameters).encode()).hexdigest(),
-        seed=run.spec.seed,
-        run_digest=RunRecord.of(run).digest,
-        previous_version=best.spec.version if best else None,
-    )
 
 
 def outputs_of(observed: Observed) -> dict[str, Output]:
@@ -456,18 +427,6 @@ def _scored_champion(observed: Observed) -> ModelVersion | None:
             digest = next((known["digest"] for known in read if known["name"] == CHAMPION_INPUT), None)
             return next((v for v in observed.versions if v.spec.artifact.digest == digest), None)
     return observed.champion
-
-
-def _record(observed: Observed, version: int, model: Output) -> dict[str, Any]:
-    run = observed.run
-    spec = ModelVersionSpec(
-        model=run.spec.model,
-        version=version,
-        artifact=Artifact(uri=model.uri, digest=model.digest, bytes=model.bytes),
-        lineage=lineage_of(observed),
-        card=Card(requested_by=run.spec.requested_by),
-    )
-    return dump(spec)
 
 
 def _variable(job: Manifest, container: str, name: str) -> str:

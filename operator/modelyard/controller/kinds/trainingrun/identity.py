@@ -1,13 +1,12 @@
 """What decides the result of a step, as one digest: steps of the same identity need not run twice. Pure."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
+from modelyard.api.canonical import json_digest
 from modelyard.api.v1alpha1.modelversion import Lineage
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Step, TrainingRunSpec
-from modelyard.controller.kinds.podspec import compact_json
 
 Source = Mapping[str, str]
 """`name`, `uri` and `digest` of what a step reads, with `mode` and `version` when the step is only told where it is."""
@@ -42,7 +41,7 @@ def step_identity(spec: TrainingRunSpec, step: Step, code: str, sources: Iterabl
         code: what it runs, by `code_of`.
         sources: what it reads, the champion too.
     """
-    return _digest(
+    return json_digest(
         {
             "schema": "modelyard.dev/step-identity/v1",
             "model": spec.model,
@@ -79,7 +78,7 @@ def version_identity(
         rival_digest: digest of the champion that it is judged against.
     """
     judged = evaluation.model_dump(by_alias=True, exclude_none=True, mode="json") if evaluation else None
-    return _digest(
+    return json_digest(
         {
             "schema": "modelyard.dev/version-identity/v1",
             "model": model_digest,
@@ -104,7 +103,3 @@ def _seen_of(source: Source) -> list[str | None]:
 def _file_name(uri: str) -> str | None:
     """Return the name of the file that a single object is fetched to; a folder's digest covers its names."""
     return None if uri.endswith("/") or _TREE.fullmatch(uri) else uri.rpartition("/")[2]
-
-
-def _digest(document: Any) -> str:
-    return "sha256:" + hashlib.sha256(compact_json(document).encode()).hexdigest()

@@ -1,0 +1,15 @@
+"""JSON of which the same value has the same bytes, and so the same digest. Pure."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def compact_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces, the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_digest(value: Any) -> str:
+    """Return the sha256 of the compact JSON."""
+    return f"sha256:{hashlib.sha256(compact_json(value).encode()).hexdigest()}"
