@@ -35,7 +35,7 @@ def main() -> Mapping[str, Any]:
     folder = workspace.inputs_folder()
     previous = read_previous(folder / PREVIOUS_INPUT / PROFILE_FILE)
     now = datetime.now(UTC)
-    checked = [_checked(name, folder / name, wanted, previous, now) for name, wanted in _expectations().items()]
+    checked = [_checked(name, folder / name, wanted, previous, now) for name, wanted in read_expectations().items()]
     output = workspace.outputs_folder() / PROFILE_OUTPUT
     findings = tuple(finding for one in checked for finding in one.findings)
     profile = Profile(inputs=tuple(one.profile for one in checked if one.profile))
@@ -56,7 +56,12 @@ def read_previous(file: Path) -> Profile | None:
         return None
 
 
-def _expectations() -> dict[str, Expectations]:
+def read_expectations() -> dict[str, Expectations]:
+    """Return what is expected of each input, by its name.
+
+    Raises:
+        InvalidSource: MODELYARD_EXPECTATIONS is not what the contract says.
+    """
     try:
         return TypeAdapter(dict[str, Expectations]).validate_json(workspace.require("MODELYARD_EXPECTATIONS"))
     except ValidationError as error:

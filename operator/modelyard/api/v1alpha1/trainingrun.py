@@ -136,9 +136,9 @@ class ColumnExpectation(ApiModel):
     """Greatest number allowed."""
     categories: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
-        Field(min_length=1, max_length=64, json_schema_extra=LIST_SET),
+        Field(max_length=64, json_schema_extra=LIST_SET),
     ] = ()
-    """The only values allowed, as text; absent = any."""
+    """The only values allowed, as text; absent or empty = any."""
     unique: bool = False
     """Must no value be there twice? Exact up to a million distinct values, beyond that judged by a sample of them."""
 

@@ -7,10 +7,16 @@ import pytest
 
 from modelyard.api.v1alpha1.trainingrun import Output, StepState
 from modelyard.controller.engine.manifests import Manifest
-from modelyard.controller.kinds.trainingrun.children import MAX_EXPECTATIONS_BYTES, build_validate_job, outputs_of
+from modelyard.controller.kinds.trainingrun.children import (
+    MAX_EXPECTATIONS_BYTES,
+    build_validate_job,
+    expectations_of,
+    outputs_of,
+)
 from modelyard.controller.kinds.trainingrun.decide import decide
 from modelyard.controller.kinds.trainingrun.previous import previous_profile
-from tests.unit.kinds.trainingrun.builders import PREPARE, TRAIN, condition, observe, run_manifest, sha
+from modelyard.steps.validate import read_expectations
+from tests.unit.kinds.trainingrun.builders import PREPARE, TRAIN, condition, observe, run_manifest, sha, typed
 from tests.unit.kinds.trainingrun.simulation import Cluster
 from tests.unit.kinds.trainingrun.test_children import check, environment, expand
 
@@ -50,6 +56,16 @@ def test_the_job_that_validates() -> None:
     assert "envFrom" not in validate
     asked = json.loads(expand(environment(validate)["MODELYARD_EXPECTATIONS"]))
     assert asked["flights"]["columns"][0]["name"] == "$(HOME)"
+
+
+@pytest.mark.parametrize("expectations", [{}, EXPECTATIONS, {"columns": [{"name": "a"}], "timeColumn": "t"}], ids=str)
+def test_validate_reads_what_the_operator_passes_on(
+    expectations: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expectation without `categories` was once passed on with an empty list, which the step then refused."""
+    spec = typed(run_manifest(inputs=[{**FLIGHTS, "expectations": expectations}])).spec
+    monkeypatch.setenv("MODELYARD_EXPECTATIONS", expectations_of(spec))
+    assert read_expectations() == {"flights": spec.inputs[0].expectations}
 
 
 @pytest.mark.parametrize(
