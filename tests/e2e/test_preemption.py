@@ -107,9 +107,10 @@ def test_step_whose_pod_is_deleted_twice_ends_like_an_unbroken_one(tenant: Tenan
 
 
 def time_to_work(tenant: Tenant, name: str) -> None:
-    """Wait until the run shows that its step gets on."""
+    """Wait until the run shows that its step has got on far enough to have kept a checkpoint."""
     before = progress(tenant, name)
-    wait_until(lambda: progress(tenant, name) > before, seconds=60, what="the step to get on", poll_seconds=0.5)
+    far = f"{name} to get on"
+    wait_until(lambda: progress(tenant, name) >= before + 10, seconds=90, what=far, poll_seconds=0.5)
 
 
 def progress(tenant: Tenant, name: str) -> int:

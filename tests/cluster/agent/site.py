@@ -53,19 +53,19 @@ class Site:
     def make_run(self, name: str = "run", *uris: str) -> None:
         inputs = [{"name": f"input-{index}", "uri": uri} for index, uri in enumerate(uris)]
         spec = {"model": "flight-delay", "inputs": inputs, "steps": [{"name": "train", "image": "i"}]}
-        self._create("TrainingRun", name, spec)
+        self.create("TrainingRun", name, spec)
 
     def make_pipeline(self, name: str, *uris: str, **spec: Any) -> None:
         inputs = [{"name": f"input-{index}", "uri": uri} for index, uri in enumerate(uris)]
         template = {"model": "flight-delay", "inputs": inputs, "steps": [{"name": "train", "image": "i"}]}
         triggers = {"spec": "Never", "inputs": {"pollSeconds": 10}}
-        self._create("Pipeline", name, {"triggers": triggers, "template": {"spec": template}, **spec})
+        self.create("Pipeline", name, {"triggers": triggers, "template": {"spec": template}, **spec})
 
     def make_version(self, name: str, uri: str, digest: str) -> None:
         artifact = {"uri": uri, "digest": digest}
-        self._create("ModelVersion", name, {"model": name[:-3], "version": int(name[-1]), "artifact": artifact})
+        self.create("ModelVersion", name, {"model": name[:-3], "version": int(name[-1]), "artifact": artifact})
 
-    def _create(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+    def create(self, kind: str, name: str, spec: dict[str, Any]) -> None:
         document = {"apiVersion": "modelyard.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
         self.plane.apply(document, namespace=self.namespace)
 

@@ -11,7 +11,7 @@ from modelyard.api.v1alpha1.names import (
     group_service_name,
     job_name,
 )
-from modelyard.api.v1alpha1.trainingrun import Step, StepState
+from modelyard.api.v1alpha1.trainingrun import DONE, Step, StepState
 from modelyard.controller.engine.manifests import Manifest, Ref, adopt, name_of, namespace_of, ref_of
 from modelyard.controller.kinds.attempts import Attempt, AttemptState
 from modelyard.controller.kinds.stepjob import Group
@@ -103,6 +103,6 @@ def _has_ended(observed: Observed, service: Manifest) -> bool:
     labels = service["metadata"]["labels"]
     step, number = labels[LABEL_STEP], int(labels[LABEL_ATTEMPT])
     known = observed.recorded(step)
-    if known.attempt > number or known.state is StepState.SUCCEEDED:
+    if known.attempt > number or known.state in DONE:
         return True
     return known.attempt == number and known.state is StepState.FAILED
