@@ -5,7 +5,6 @@ and the fetch of the next pod draws the balance.
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +64,8 @@ def draw(before: Balance, work: Work | None, checkpoint: datetime | None) -> Bal
     if work is None or (work.pod, work.start) == (before.pod, before.start):
         return before
     saved = max(work.start, checkpoint.timestamp()) if checkpoint else work.start
-    lost = max(0, math.ceil(work.end - saved))
+    # The program may be told to end some milliseconds before the courier: what it then saved is older than the end.
+    lost = max(0, round(work.end - saved))
     resumes = before.resumes + (checkpoint is not None)
     return Balance(resumes, before.lost_seconds + lost, work.pod, work.start)
 

@@ -205,7 +205,7 @@ def at(seconds: float) -> datetime:
         (Work("p", 100, 160), at(150), 1, 10),
         (Work("p", 100, 160), at(161), 1, 0),
         (Work("p", 100, 160), at(50), 1, 60),
-        (Work("p", 100, 100.2), at(99), 1, 1),
+        (Work("p", 100, 160), at(159.9), 1, 0),
     ],
 )
 def test_what_is_lost_lies_between_the_checkpoint_and_the_end(
