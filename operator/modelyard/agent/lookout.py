@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from modelyard.agent.sightings import SeenInput
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.observation import ObservedProgress
 from modelyard.storage.blobs import PROBE_KEY
 from modelyard.storage.errors import (
@@ -123,7 +124,7 @@ class Lookout:
             return None
         except (ValueError, TypeError, KeyError):
             raise InvalidSource(f"{store.url(key)}: must be the progress of a step") from None
-        return progress.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return as_json(progress)
 
     def verify(self, uri: str, digest: str) -> tuple[str, str]:
         """Hash every byte of an artifact.

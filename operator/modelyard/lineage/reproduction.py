@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.modelversion import ModelVersionSpec
 from modelyard.api.v1alpha1.names import (
     API_VERSION,
@@ -92,7 +93,7 @@ def reproduction(record: ModelVersionSpec, run: RunRecord, namespace: str) -> Re
             "namespace": namespace,
             "annotations": {REPRODUCES: record.artifact.digest},
         },
-        "spec": _without_empty(spec.model_dump(by_alias=True, exclude_none=True, mode="json")),
+        "spec": _without_empty(as_json(spec)),
     }
     return Reproduction(manifest, tuple(_caveats(run)))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.modelversion import ModelVersion, ModelVersionSpec
 from modelyard.api.v1alpha1.names import (
     API_VERSION,
@@ -39,7 +40,7 @@ def model_version(record: ModelVersionSpec, namespace: str | None) -> dict[str, 
         "apiVersion": API_VERSION,
         "kind": ModelVersion.kind,
         "metadata": {"name": name, **({"namespace": namespace} if namespace else {}), "labels": labels},
-        "spec": record.model_dump(by_alias=True, exclude_none=True, mode="json"),
+        "spec": as_json(record),
     }
 
 

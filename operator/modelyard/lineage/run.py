@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.common import ApiModel, ImageName, Metrics, NamedDecimal, ResourceName, Time
 from modelyard.api.v1alpha1.trainingrun import Output, ResolvedInput, StepName, TrainingRun, TrainingRunSpec
 
@@ -79,7 +80,7 @@ class RunRecord(ApiModel):
 
     def to_json(self) -> str:
         """Return the canonical JSON."""
-        document = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        document = as_json(self)
         return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @property

@@ -7,32 +7,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from modelyard.api.canonical import compact_json
+from modelyard.api.canonical import as_json, compact_json
 from modelyard.api.v1alpha1 import ModelVersion, TrainingRun
-from modelyard.api.v1alpha1.common import ApiModel
 from modelyard.api.v1alpha1.modelversion import (
-    Artifact,
     Evaluation,
     ModelVersionSpec,
 )
 from modelyard.api.v1alpha1.names import (
     API_VERSION,
-    CHAMPION_INPUT,
     LABEL_MODEL,
     LABEL_VERSION,
     MODEL_OUTPUT,
     model_version_name,
 )
 from modelyard.api.v1alpha1.trainingrun import (
-    EvaluationSpec,
     Expectations,
-    InputMode,
-    Judge,
-    Output,
-    ResolvedInput,
     SchemaReference,
     Step,
 )
+from modelyard.handover import evaluation_document, outputs_of
 from modelyard.lineage.record import record_of
 from modelyard.lineage.run import RunRecord, run_to_environment
 from modelyard.local.manifest import RunError
@@ -221,43 +214,6 @@ def container_command(
     return [engine, *options, str(step.image), *arguments]
 
 
-def parameters_document(run: TrainingRun, step: str) -> str:
-    """Return the content of parameters.json."""
-    document = {"parameters": _parameters(run), "seed": run.spec.seed, "model": run.spec.model, "step": step}
-    return compact_json(document)
-
-
-def expectations(run: TrainingRun) -> dict[str, Any]:
-    """Return what is expected of each input that has expectations."""
-    return {item.name: dump(item.expectations) for item in run.spec.inputs if item.expectations is not None}
-
-
-def step_sources(run: TrainingRun, step: Step, champion: ModelVersion | None) -> list[dict[str, str]]:
-    """Return the sources that `fetch` brings to a step; the champion is left out while there is none."""
-    modes = {item.name: item.mode for item in run.spec.inputs}
-    available = {item.name: _input_source(item, modes[item.name]) for item in run.status.inputs}
-    available |= {name: _source(name, output) for name, output in outputs_of(run).items()}
-    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
-    return [*wanted, *(champion_sources(champion) if CHAMPION_INPUT in step.inputs else ())]
-
-
-def register_sources(run: TrainingRun, champion: ModelVersion | None) -> list[dict[str, str]]:
-    """Return the sources that `fetch` brings to the step `register`."""
-    outputs = outputs_of(run)
-    evaluation = run.spec.evaluation
-    sources = [_source(MODEL_OUTPUT, outputs[MODEL_OUTPUT])]
-    if evaluation and evaluation.dataset:
-        sources.append(_source("dataset", outputs[evaluation.dataset.partition("/")[0]]))
-    if evaluation and evaluation.by is Judge.MODELYARD:
-        sources += champion_sources(champion)
-    return sources
-
-
-def champion_sources(champion: ModelVersion | None) -> list[dict[str, str]]:
-    """Return the champion as a source, or nothing."""
-    return [_source(CHAMPION_INPUT, champion.spec.artifact)] if champion else []
-
-
 def register_environment(
     run: TrainingRun, version: int, *, champion: ModelVersion | None, scored: ModelVersion | None
 ) -> dict[str, str]:
@@ -270,22 +226,17 @@ def register_environment(
         scored: the champion that it is judged against; of the numbers of a step, the one that they speak of.
     """
     variables = {
-        "MODELYARD_RECORD": compact_json(dump(record_of(run, version, outputs_of(run)[MODEL_OUTPUT], champion)))
+        "MODELYARD_RECORD": compact_json(as_json(record_of(run, version, outputs_of(run)[MODEL_OUTPUT], champion)))
     }
     if run.spec.evaluation:
-        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(run, run.spec.evaluation, scored))
+        variables["MODELYARD_EVALUATION"] = evaluation_document(run, run.spec.evaluation, scored)
     return {**variables, **run_to_environment(RunRecord.of(run))}
-
-
-def outputs_of(run: TrainingRun) -> dict[str, Output]:
-    """Return all outputs that steps have published, by name."""
-    return {output.name: output for step in run.status.steps for output in step.outputs}
 
 
 def model_version(record: ModelVersionSpec, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of a version: the record with what `register` found."""
-    artifact = {**dump(record.artifact), **found.get("artifact", {})}
-    judged = {"evaluation": dump(Evaluation.model_validate(found["evaluation"]))} if "evaluation" in found else {}
+    artifact = {**as_json(record.artifact), **found.get("artifact", {})}
+    judged = {"evaluation": as_json(Evaluation.model_validate(found["evaluation"]))} if "evaluation" in found else {}
     return {
         "apiVersion": API_VERSION,
         "kind": ModelVersion.kind,
@@ -293,7 +244,7 @@ def model_version(record: ModelVersionSpec, found: Mapping[str, Any]) -> dict[st
             "name": model_version_name(record.model, record.version),
             "labels": {LABEL_MODEL: record.model, LABEL_VERSION: str(record.version)},
         },
-        "spec": {**dump(record), "artifact": artifact, **judged},
+        "spec": {**as_json(record), "artifact": artifact, **judged},
     }
 
 
@@ -307,36 +258,5 @@ def may_retry(reason: str, *, step_failures: int, run_failures: int, step: Step,
     return reason not in FINAL and step_failures <= step.backoff_limit and run_failures <= run.spec.backoff_limit
 
 
-def dump(model: ApiModel) -> dict[str, Any]:
-    """Return a part of an object as JSON has it."""
-    return model.model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
-def _evaluation(run: TrainingRun, asked: EvaluationSpec, scored: ModelVersion | None) -> dict[str, Any]:
-    document = dump(asked)
-    if asked.by is Judge.STEP:
-        document["reported"] = {metric.name: metric.value for metric in run.status.metrics}
-    if scored:
-        document["champion"] = {"version": scored.spec.version, "digest": scored.spec.artifact.digest}
-    return document
-
-
 def _compares(wanted: Expectations) -> bool:
     return wanted.schema_ is SchemaReference.SAME_AS_PREVIOUS
-
-
-def _parameters(run: TrainingRun) -> dict[str, str]:
-    return {parameter.name: parameter.value for parameter in run.spec.parameters}
-
-
-def _input_source(item: ResolvedInput, mode: InputMode) -> dict[str, str]:
-    found = _source(item.name, item)
-    if item.version:
-        found["version"] = item.version
-    if mode is InputMode.REFERENCE:
-        found["mode"] = mode.value
-    return found
-
-
-def _source(name: str, item: ResolvedInput | Output | Artifact) -> dict[str, str]:
-    return {"name": name, "uri": item.uri, "digest": item.digest}

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1 import TrainingRun
 from modelyard.api.v1alpha1.common import Condition, ConditionStatus
 from modelyard.api.v1alpha1.names import API_VERSION
@@ -19,7 +20,6 @@ from modelyard.api.v1alpha1.trainingrun import (
     StepStatus,
     TrainingRunStatus,
 )
-from modelyard.local.plan import dump
 
 MAX_METRICS: Final = 16
 STOPPED: Final = "Interrupted"
@@ -152,7 +152,7 @@ class Outcome:
 
     def manifest(self, ended: datetime) -> dict[str, Any]:
         """Return the run as it ended, as a cluster shows it."""
-        run = dump(self.snapshot(ended))
+        run = as_json(self.snapshot(ended))
         named = self.run.metadata
         metadata = {"name": named.name, "namespace": named.namespace, "uid": named.uid}
         return {

@@ -26,6 +26,7 @@ from modelyard.api.v1alpha1.names import (
     model_version_name,
 )
 from modelyard.api.v1alpha1.trainingrun import Judge, ResolvedInput, Step
+from modelyard.handover import expectations, outputs_of, parameters_document, register_sources, step_sources
 from modelyard.local import plan
 from modelyard.local.events import Listener, StepEnd
 from modelyard.local.plan import Folders, Runner
@@ -109,7 +110,7 @@ class Session:
             self._validate()
             for step in self._run.spec.steps:
                 self._repeat(step, partial(self._attempt, step))
-            if MODEL_OUTPUT in plan.outputs_of(self._outcome.snapshot()):
+            if MODEL_OUTPUT in outputs_of(self._outcome.snapshot()):
                 self._register()
         except Failed as failure:
             return self._outcome.failed(failure.reason, str(failure))
@@ -163,17 +164,17 @@ class Session:
         self._listener.step_ended(StepEnd(attempt.step, attempt.number, seconds, reason, message, delay))
 
     def _validate(self) -> None:
-        expectations = plan.expectations(self._run)
-        if not expectations:
+        wanted = expectations(self._run.spec)
+        if not wanted:
             return
-        step = Step(name=VALIDATE_STEP, inputs=tuple(expectations), outputs=(PROFILE_OUTPUT,))
+        step = Step(name=VALIDATE_STEP, inputs=tuple(wanted), outputs=(PROFILE_OUTPUT,))
 
         def work(number: int) -> Mapping[str, Any]:
             with self._workplace(step.name, number, self._deadline) as place:
                 failure = {"MODELYARD_FAILURE_FILE": str(place.work / "failure.json")}
-                sources = plan.step_sources(self._outcome.snapshot(), step, None)
-                place.fetch(sources, step.outputs, plan.parameters_document(self._run, step.name))
-                place.program("validate", {"MODELYARD_EXPECTATIONS": compact_json(expectations), **failure})
+                sources = step_sources(self._outcome.snapshot(), step, None)
+                place.fetch(sources, step.outputs, parameters_document(self._run, step.name))
+                place.program("validate", {"MODELYARD_EXPECTATIONS": compact_json(wanted), **failure})
                 result = place.publish(step.outputs, failure)
             self._outcome.published(step.name, result, None)
             return result
@@ -184,8 +185,8 @@ class Session:
         deadline = _earlier(self._deadline, step.active_deadline_seconds)
         with self._workplace(step.name, number, deadline) as place:
             champion = self._store.champion(self._run.spec.model)
-            sources = plan.step_sources(self._outcome.snapshot(), step, champion)
-            place.fetch(sources, step.outputs, plan.parameters_document(self._run, step.name))
+            sources = step_sources(self._outcome.snapshot(), step, champion)
+            place.fetch(sources, step.outputs, parameters_document(self._run, step.name))
             self._user_code(step, place)
             result = place.publish(step.outputs)
         if CHAMPION_INPUT in step.inputs:
@@ -243,7 +244,7 @@ class Session:
             variables = plan.register_environment(
                 run, version, champion=champion, scored=self._judged_against(champion)
             )
-            sources = plan.register_sources(run, champion)
+            sources = register_sources(run, champion)
             self._repeat(Step(name=REGISTER_STEP), partial(self._judge, sources, variables))
 
     def _judged_against(self, champion: ModelVersion | None) -> ModelVersion | None:
@@ -258,7 +259,7 @@ class Session:
     ) -> Mapping[str, Any]:
         record = ModelVersionSpec.model_validate_json(variables["MODELYARD_RECORD"])
         with self._workplace(REGISTER_STEP, number, self._deadline) as place:
-            place.fetch(sources, (), plan.parameters_document(self._run, REGISTER_STEP))
+            place.fetch(sources, (), parameters_document(self._run, REGISTER_STEP))
             result = place.program("register", variables)
             version = plan.model_version(record, result)
             self._outcome.version = version

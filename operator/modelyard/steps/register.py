@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json, compact_json
 from modelyard.api.v1alpha1.modelversion import Evaluation, ModelVersionSpec
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Judge
 from modelyard.conversion.errors import ConversionError
@@ -95,7 +96,7 @@ def write_record(store: Store, key: str, record: ModelVersionSpec) -> None:
     Raises:
         ArtifactCorrupt: another run's record is there, so the number was given twice.
     """
-    data = json.dumps(_dump(record), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    data = compact_json(as_json(record)).encode()
     try:
         found = ModelVersionSpec.model_validate_json(read_all(store, key, MAX_RECORD_BYTES))
     except ObjectNotFound:
@@ -167,7 +168,7 @@ def _champion(given: Any, folder: Path) -> Champion | None:
 
 
 def _result(record: ModelVersionSpec) -> dict[str, Any]:
-    content = _dump(record)
+    content = as_json(record)
     digests = {
         name: content["artifact"][name] for name in ("schemaDigest", "datasetDigest") if name in content["artifact"]
     }
@@ -178,10 +179,6 @@ def _result(record: ModelVersionSpec) -> dict[str, Any]:
 def _result_key() -> str:
     uid, step, attempt = (workspace.require(f"MODELYARD_{name}") for name in ("RUN_UID", "STEP", "ATTEMPT"))
     return result_key(uid, step, int(attempt))
-
-
-def _dump(record: ModelVersionSpec) -> dict[str, Any]:
-    return record.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 def _run(record: ModelVersionSpec) -> str:

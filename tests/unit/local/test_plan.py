@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.trainingrun import Component, EvaluationSpec, Step
 from modelyard.controller.kinds import attempts
 from modelyard.controller.kinds.pods import TAKEN_AWAY
 from modelyard.controller.kinds.trainingrun.children import build_register_job, build_step_job
+from modelyard.handover import parameters_document, register_sources, step_sources
 from modelyard.local import plan
 from modelyard.local.manifest import RunError
 from modelyard.local.plan import Folders, Runner
@@ -52,22 +54,22 @@ def test_built_in_steps_run_the_same_program(component: Component) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_fetch_gets_the_same_sources_and_parameters(name: str) -> None:
     fetch = variables(containers(build_step_job(OBSERVED, STEPS[name], 1))["fetch"])
-    sources = plan.step_sources(RUN, STEPS[name], champion())
+    sources = step_sources(RUN, STEPS[name], champion())
     assert sources == json.loads(fetch["MODELYARD_SOURCES"])
-    assert plan.parameters_document(RUN, name) == fetch["MODELYARD_PARAMETERS"]
+    assert parameters_document(RUN, name) == fetch["MODELYARD_PARAMETERS"]
 
 
 @pytest.mark.parametrize(
     "evaluation", [None, OBSERVED.run.spec.evaluation, {"by": "Step", "metric": "ndcg", "goal": "Maximize"}]
 )
 def test_register_gets_the_same_record_run_evaluation_and_sources(evaluation: Any) -> None:
-    observed = trained(evaluation=plan.dump(evaluation) if isinstance(evaluation, EvaluationSpec) else evaluation)
+    observed = trained(evaluation=as_json(evaluation) if isinstance(evaluation, EvaluationSpec) else evaluation)
     job = containers(build_register_job(observed, 7, 1))
     told = plan.register_environment(observed.run, 7, champion=champion(), scored=champion())
     of_pod = {"MODELYARD_INPUTS_DIR", "MODELYARD_RUN_UID", "MODELYARD_STEP", "MODELYARD_ATTEMPT"}
     assert told == {name: value for name, value in variables(job["register"]).items() if name not in of_pod}
     sources = json.loads(variables(job["fetch"])["MODELYARD_SOURCES"])
-    assert plan.register_sources(observed.run, champion()) == sources
+    assert register_sources(observed.run, champion()) == sources
 
 
 def test_what_the_operator_does_not_try_again_is_not_tried_again_here() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from modelyard.api.canonical import compact_json
+from modelyard.api.canonical import as_json, compact_json
 from modelyard.api.v1alpha1.common import PodTemplate, ResourceRequirements
 from modelyard.api.v1alpha1.names import STORE_SECRET
 from modelyard.controller.engine.manifests import Manifest, without_nulls
@@ -15,11 +15,6 @@ INPUTS_DIR: Final = "/modelyard/inputs"
 def environment(values: Mapping[str, str]) -> list[dict[str, str]]:
     """Return environment variables as a container lists them; no `$(NAME)` in a value is expanded."""
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in values.items()]
-
-
-def source(name: str, uri: str, digest: str) -> dict[str, str]:
-    """Return one entry of `MODELYARD_SOURCES`."""
-    return {"name": name, "uri": uri, "digest": digest}
 
 
 def store_access() -> list[dict[str, Any]]:
@@ -71,7 +66,7 @@ def helper_resources() -> dict[str, Any]:
 
 def resources(wanted: ResourceRequirements) -> dict[str, Any]:
     """Return resources as a container has them."""
-    return wanted.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return as_json(wanted)
 
 
 def restricted_pod(
@@ -97,7 +92,7 @@ def restricted_pod(
         volumes: volumes.
         more: further fields of the pod's spec, such as `restartPolicy`.
     """
-    tolerations = [t.model_dump(by_alias=True, exclude_none=True, mode="json") for t in template.tolerations]
+    tolerations = [as_json(t) for t in template.tolerations]
     affinity = template.affinity
     metadata = {
         "labels": {**(template.labels or {}), **labels},

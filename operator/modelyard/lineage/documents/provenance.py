@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json
 from modelyard.lineage.documents.subject import Subject, hexadecimal, image_digest, to_text
 from modelyard.lineage.run import RUN_FILE
 
@@ -24,7 +25,7 @@ def render(subject: Subject) -> str:
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
-                "externalParameters": run.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+                "externalParameters": as_json(run.spec),
                 "internalParameters": {"modelVersion": subject.name},
                 "resolvedDependencies": [*_inputs(subject), *_images(subject)],
             },

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.common import NamedDecimal
 from modelyard.api.v1alpha1.modelversion import (
     ChampionScore,
@@ -69,7 +70,7 @@ def fitted(evaluation: Evaluation) -> Evaluation:
 
 
 def _size(evaluation: Evaluation) -> int:
-    return len(to_json(evaluation.model_dump(by_alias=True, exclude_none=True, mode="json")))
+    return len(to_json(as_json(evaluation)))
 
 
 def _champion(champion: tuple[int, str] | None, deciding: Scored) -> ChampionScore | None:

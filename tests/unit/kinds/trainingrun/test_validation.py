@@ -11,10 +11,10 @@ from modelyard.controller.kinds.trainingrun.children import (
     MAX_EXPECTATIONS_BYTES,
     build_validate_job,
     expectations_of,
-    outputs_of,
 )
 from modelyard.controller.kinds.trainingrun.decide import decide
 from modelyard.controller.kinds.trainingrun.previous import previous_profile
+from modelyard.handover import outputs_of
 from modelyard.steps.validate import read_expectations
 from tests.unit.kinds.trainingrun.builders import PREPARE, TRAIN, condition, observe, run_manifest, sha, typed
 from tests.unit.kinds.trainingrun.simulation import Cluster
@@ -115,7 +115,7 @@ def test_profile_is_no_output_of_a_users_step() -> None:
         {"name": "validate", "state": "Succeeded", "outputs": [output("profile", "1")]},
         {"name": "prepare", "state": "Succeeded", "outputs": [output("features", "2")]},
     ]
-    assert list(outputs_of(observe(run_manifest({"steps": steps}, **SPEC)))) == ["features"]
+    assert list(outputs_of(observe(run_manifest({"steps": steps}, **SPEC)).run)) == ["features"]
 
 
 def test_success_without_a_profile_is_none() -> None:

@@ -10,6 +10,7 @@ from modelyard.controller.engine.manifests import Manifest, adopt, digest_of
 from modelyard.controller.kinds import podspec
 from modelyard.controller.kinds.deployment import prediction_log
 from modelyard.controller.kinds.deployment.revision import ANNOTATION_REVISION, ANNOTATION_TEMPLATE, Revision
+from modelyard.handover import named_source
 
 DRAIN_SECONDS: Final = 5
 """How long a server that is told to stop still takes requests, so that every proxy has heard of it."""
@@ -138,7 +139,7 @@ def build_pod(owner: Deployment, revision: Revision, pull_policy: str) -> Manife
     fetch = podspec.fetch_container(
         image=revision.image,
         pull_policy=pull_policy,
-        sources=[podspec.source("model", revision.uri, revision.digest)],
+        sources=[named_source("model", revision)],
         mounts=[{"name": _MODEL_VOLUME, "mountPath": podspec.INPUTS_DIR}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir of the pod
     )
     return podspec.restricted_pod(

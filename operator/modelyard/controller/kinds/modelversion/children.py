@@ -18,7 +18,7 @@ from modelyard.api.v1alpha1.names import (
     conversion_job_name,
 )
 from modelyard.controller.engine.manifests import Manifest
-from modelyard.controller.kinds.podspec import INPUTS_DIR, source
+from modelyard.controller.kinds.podspec import INPUTS_DIR
 from modelyard.controller.kinds.stepjob import (
     METRICS_FILE,
     OUTPUTS_DIR,
@@ -29,6 +29,7 @@ from modelyard.controller.kinds.stepjob import (
     build_publish,
     identity,
 )
+from modelyard.handover import named_source
 
 COMPONENT: Final = "conversion"
 DEADLINE_SECONDS: Final = 1800
@@ -69,7 +70,7 @@ def build_conversion_job(manifest: Manifest, version: ModelVersion, images: Imag
         wanted=_RESOURCES,
         read_only=("inputs",),
     )
-    artifact = source(MODEL_OUTPUT, spec.artifact.uri, spec.artifact.digest)
+    artifact = named_source(MODEL_OUTPUT, spec.artifact)
     return build_job(
         manifest,
         name=conversion_job_name(metadata.name, attempt),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.comparison import comparison, score
 from modelyard.api.v1alpha1.modelversion import ACCEPTING, ConditionType, Evaluation, Format, Reason, Verdict
 from modelyard.api.v1alpha1.observation import ArtifactState, ObservedArtifact
@@ -34,7 +35,7 @@ def decide(observed: Observed) -> Plan:
     champion = "Yes" if observed.is_champion else "No"
     status: dict[str, Any] = {"champion": champion, **_summary(version.spec.evaluation)}
     if conversion:
-        status["conversion"] = conversion.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+        status["conversion"] = as_json(conversion.status)
     due = (
         _patience_left(observed) if artifact.reason == Reason.VERIFYING else None,
         conversion.requeue_after if conversion else None,

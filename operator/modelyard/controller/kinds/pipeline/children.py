@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.names import (
     ANNOTATION_TEMPLATE_DIGEST,
     API_VERSION,
@@ -25,7 +26,7 @@ def build_run(observed: Observed, trigger: RunTrigger) -> Manifest:
     template = pipeline.spec.template
     spec: dict[str, Any] = {
         **observed.manifest["spec"]["template"]["spec"],
-        "trigger": trigger.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "trigger": as_json(trigger),
     }
     if pipeline.spec.requested_by:
         spec["requestedBy"] = pipeline.spec.requested_by

@@ -21,10 +21,11 @@ from modelyard.api.v1alpha1.trainingrun import (
 )
 from modelyard.controller.engine.conditions import cut, timestamp
 from modelyard.controller.kinds.attempts import Attempt
-from modelyard.controller.kinds.trainingrun.children import job_image, job_sources, outputs_of, sources
+from modelyard.controller.kinds.trainingrun.children import job_image, job_sources
 from modelyard.controller.kinds.trainingrun.identity import code_of, step_identity, version_identity
 from modelyard.controller.kinds.trainingrun.observed import EarlierStep, Observed
 from modelyard.controller.kinds.trainingrun.results import newest_metrics
+from modelyard.handover import outputs_of, step_sources
 from modelyard.lineage.record import lineage_of
 
 CHECK_PATIENCE: Final = 60.0
@@ -106,7 +107,7 @@ def _look_up_step(observed: Observed, asked: Step, step: StepStatus) -> StepStat
         return _noted(step, "runs in any case: what `envFrom` brings is not known")
     if code is None:
         return _noted(step, f"runs in any case: image '{asked.image}' is not pinned by digest (name@sha256:…)")
-    identity = step_identity(observed.run.spec, asked, code, sources(observed, asked))
+    identity = step_identity(observed.run.spec, asked, code, step_sources(observed.run, asked, observed.champion))
     if observed.earlier is None or observed.earlier.identity != identity:
         return Unanswered(identity)
     whole = (e for e in observed.earlier.steps if {o.name for o in e.status.outputs} == set(asked.outputs))
@@ -161,7 +162,7 @@ def _look_up_version(observed: Observed, step: StepStatus) -> TrainingRunStatus 
     status = observed.run.status
     if status.model_version_name:
         return status
-    digest = outputs_of(observed)[MODEL_OUTPUT].digest
+    digest = outputs_of(observed.run)[MODEL_OUTPUT].digest
     identity = version_identity(
         digest,
         lineage_of(observed.run, observed.champion),
@@ -204,7 +205,7 @@ def _rival_digest(observed: Observed, digest: str) -> str | None:
 def _dataset_digest(observed: Observed) -> str | None:
     evaluation = observed.run.spec.evaluation
     dataset = evaluation.dataset if evaluation else None
-    return outputs_of(observed)[dataset.partition("/")[0]].digest if dataset else None
+    return outputs_of(observed.run)[dataset.partition("/")[0]].digest if dataset else None
 
 
 def _refused(step: StepStatus, why: str) -> StepStatus:

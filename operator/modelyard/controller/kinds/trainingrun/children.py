@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from modelyard.api.canonical import compact_json
+from modelyard.api.canonical import as_json, compact_json
 from modelyard.api.v1alpha1.common import ResourceRequirements
 from modelyard.api.v1alpha1.modelversion import (
     ModelVersion,
@@ -36,11 +36,7 @@ from modelyard.api.v1alpha1.names import (
 )
 from modelyard.api.v1alpha1.trainingrun import (
     Component,
-    EvaluationSpec,
-    InputMode,
     Judge,
-    Output,
-    ResolvedInput,
     Step,
     StepPodTemplate,
     TrainingRun,
@@ -52,7 +48,6 @@ from modelyard.controller.kinds.podspec import (
     container_security,
     environment,
     resources,
-    source,
     store_access,
 )
 from modelyard.controller.kinds.stepjob import (
@@ -71,6 +66,16 @@ from modelyard.controller.kinds.stepjob import (
 from modelyard.controller.kinds.trainingrun import courier, groups
 from modelyard.controller.kinds.trainingrun.observed import Observed
 from modelyard.controller.kinds.trainingrun.results import RegisterResult
+from modelyard.handover import (
+    evaluation_document,
+    expectations,
+    input_sources,
+    named_source,
+    outputs_of,
+    parameters_document,
+    register_sources,
+    step_sources,
+)
 from modelyard.lineage.record import record_of
 from modelyard.lineage.run import RunRecord, run_to_environment
 
@@ -88,7 +93,7 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
     """Return the Job of one attempt of a step: fetch, then the step's own work, then publish."""
     run, images = observed.run, observed.images
     own = identity(run.metadata.uid, step.name, attempt)
-    variables = {**_parameters(run, step.name), **courier.fetch_variables(step, own)}
+    variables = {"MODELYARD_PARAMETERS": parameters_document(run, step.name), **courier.fetch_variables(step, own)}
     return _job(
         observed.manifest,
         run,
@@ -97,7 +102,7 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
         deadline=step.active_deadline_seconds,
         template=step.pod_template,
         init_containers=[
-            build_fetch(images, sources(observed, step), step.outputs, variables),
+            build_fetch(images, step_sources(run, step, observed.champion), step.outputs, variables),
             *courier.sidecars(images, step, own),
             _run_container(images, run, step, attempt),
         ],
@@ -111,10 +116,10 @@ def build_step_job(observed: Observed, step: Step, attempt: int) -> Manifest:
 def build_validate_job(observed: Observed, attempt: int) -> Manifest:
     """Return the Job of the step that checks the inputs; it knows the previous run's profile, if there is one."""
     run, images = observed.run, observed.images
-    checked = {item.name for item in run.spec.inputs if item.expectations is not None}
-    wanted = [_input_source(run, known) for known in run.status.inputs if known.name in checked]
+    checked = expectations(run.spec)
+    wanted = [known for name, known in input_sources(run).items() if name in checked]
     if previous := observed.previous_profile:
-        wanted.append(source(PREVIOUS_INPUT, previous.uri, previous.digest))
+        wanted.append(named_source(PREVIOUS_INPUT, previous))
     failure = {"MODELYARD_FAILURE_FILE": f"{WORK_DIR}/failure.json"}
     validate = build_container(
         images,
@@ -144,28 +149,24 @@ def build_validate_job(observed: Observed, attempt: int) -> Manifest:
 
 def expectations_of(spec: TrainingRunSpec) -> str:
     """Return what is expected of each input, as `MODELYARD_EXPECTATIONS` has it."""
-    return compact_json({item.name: dump(item.expectations) for item in spec.inputs if item.expectations is not None})
+    return compact_json(expectations(spec))
 
 
 def build_register_job(observed: Observed, version: int, attempt: int) -> Manifest:
     """Return the Job of the step that validates, judges and records the model under a version number."""
-    run, images, outputs = observed.run, observed.images, outputs_of(observed)
-    evaluation = run.spec.evaluation
-    read = [_output_source(outputs[MODEL_OUTPUT])]
-    if evaluation and evaluation.dataset:
-        dataset = outputs[evaluation.dataset.partition("/")[0]]
-        read.append({**_output_source(dataset), "name": "dataset"})
-    if evaluation and evaluation.by is Judge.MODELYARD:
-        read.extend(_champion_sources(observed))
+    run, images, evaluation = observed.run, observed.images, observed.run.spec.evaluation
     maker = next(step for step in run.spec.steps if MODEL_OUTPUT in step.outputs)
     variables = {
         **identity(run.metadata.uid, REGISTER_STEP, attempt),
-        RECORD_VARIABLE: compact_json(dump(record_of(run, version, outputs[MODEL_OUTPUT], observed.champion))),
+        RECORD_VARIABLE: compact_json(
+            as_json(record_of(run, version, outputs_of(run)[MODEL_OUTPUT], observed.champion))
+        ),
         "MODELYARD_INPUTS_DIR": INPUTS_DIR,
         **run_to_environment(RunRecord.of(run)),
     }
     if evaluation:
-        variables["MODELYARD_EVALUATION"] = compact_json(_evaluation(observed, evaluation))
+        scored = _scored_champion(observed) if evaluation.by is Judge.STEP else observed.champion
+        variables["MODELYARD_EVALUATION"] = evaluation_document(run, evaluation, scored)
     register = build_container(
         images,
         name=REGISTER_STEP,
@@ -181,7 +182,14 @@ def build_register_job(observed: Observed, version: int, attempt: int) -> Manife
         attempt=attempt,
         deadline=None,
         template=StepPodTemplate(),
-        init_containers=[build_fetch(images, read, (), _parameters(run, REGISTER_STEP))],
+        init_containers=[
+            build_fetch(
+                images,
+                register_sources(run, observed.champion),
+                (),
+                {"MODELYARD_PARAMETERS": parameters_document(run, REGISTER_STEP)},
+            )
+        ],
         container={**register, "envFrom": store_access()},
     )
 
@@ -259,29 +267,8 @@ def build_model_version(
             "namespace": run.metadata.namespace,
             "labels": {**_common_labels(run), LABEL_VERSION: str(spec.version)},
         },
-        "spec": dump(spec),
+        "spec": as_json(spec),
     }
-
-
-def sources(observed: Observed, step: Step) -> list[dict[str, str]]:
-    """Return what a step reads: inputs, outputs of earlier steps, the champion."""
-    inputs = {known.name: _input_source(observed.run, known) for known in observed.run.status.inputs}
-    outputs = {name: _output_source(output) for name, output in outputs_of(observed).items()}
-    available = {**inputs, **outputs}
-    wanted = [available[name] for name in step.inputs if name != CHAMPION_INPUT]
-    return [*wanted, *(_champion_sources(observed) if CHAMPION_INPUT in step.inputs else ())]
-
-
-def outputs_of(observed: Observed) -> dict[str, Output]:
-    """Return all outputs that the user's steps have published, by name."""
-    steps = (step for step in observed.run.status.steps if step.name != VALIDATE_STEP)
-    return {output.name: output for step in steps for output in step.outputs}
-
-
-def dump(model: Any) -> dict[str, Any]:
-    """Return a part of an object as JSON has it."""
-    value: dict[str, Any] = model.model_dump(by_alias=True, exclude_none=True, mode="json")
-    return value
 
 
 def _common_labels(run: TrainingRun) -> dict[str, str]:
@@ -378,42 +365,6 @@ def _without_devices(wanted: ResourceRequirements) -> dict[str, dict[str, Any]]:
         part: {**defaults, **{k: v for k, v in given.get(part, {}).items() if k in {"cpu", "memory"}}}
         for part, defaults in _OWN_RESOURCES.items()
     }
-
-
-def _parameters(run: TrainingRun, step: str) -> dict[str, str]:
-    parameters = {parameter.name: parameter.value for parameter in run.spec.parameters}
-    document = {"parameters": parameters, "seed": run.spec.seed, "model": run.spec.model, "step": step}
-    return {"MODELYARD_PARAMETERS": compact_json(document)}
-
-
-def _input_source(run: TrainingRun, known: ResolvedInput) -> dict[str, str]:
-    modes = {item.name: item.mode for item in run.spec.inputs}
-    found = source(known.name, known.uri, known.digest)
-    if known.version:
-        found["version"] = known.version
-    if modes.get(known.name) is InputMode.REFERENCE:
-        found["mode"] = InputMode.REFERENCE.value
-    return found
-
-
-def _output_source(output: Output) -> dict[str, str]:
-    return source(output.name, output.uri, output.digest)
-
-
-def _champion_sources(observed: Observed) -> list[dict[str, str]]:
-    best = observed.champion
-    return [source(CHAMPION_INPUT, best.spec.artifact.uri, best.spec.artifact.digest)] if best else []
-
-
-def _evaluation(observed: Observed, asked: EvaluationSpec) -> dict[str, Any]:
-    reported = asked.by is Judge.STEP
-    best = _scored_champion(observed) if reported else observed.champion
-    evaluation = dump(asked)
-    if reported:
-        evaluation["reported"] = {metric.name: metric.value for metric in observed.run.status.metrics}
-    if best:
-        evaluation["champion"] = {"version": best.spec.version, "digest": best.spec.artifact.digest}
-    return evaluation
 
 
 def _scored_champion(observed: Observed) -> ModelVersion | None:

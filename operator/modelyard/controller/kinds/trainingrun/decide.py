@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, VALIDATE_STEP, model_version_name
 from modelyard.api.v1alpha1.trainingrun import (
     ConditionType,
@@ -26,7 +27,6 @@ from modelyard.controller.kinds.trainingrun.children import (
     build_step_job,
     build_suspension,
     build_validate_job,
-    dump,
 )
 from modelyard.controller.kinds.trainingrun.groups import build_service, idle_services, missing_services
 from modelyard.controller.kinds.trainingrun.numbers import counter_entry, next_version
@@ -121,7 +121,7 @@ def is_finished(run: TrainingRun) -> bool:
 
 def status_of(status: TrainingRunStatus) -> dict[str, Any]:
     """Return a status as a plan has it."""
-    return {name: value for name, value in dump(status).items() if name not in _ADDED_BY_WRITER}
+    return {name: value for name, value in as_json(status).items() if name not in _ADDED_BY_WRITER}
 
 
 def _rest(observed: Observed) -> RunPlan:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from modelyard.api.canonical import json_digest
+from modelyard.api.canonical import as_json, json_digest
 from modelyard.api.v1alpha1.modelversion import Lineage
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Step, TrainingRunSpec
 
@@ -77,7 +77,7 @@ def version_identity(
         dataset_digest: digest of the output with the judged rows.
         rival_digest: digest of the champion that it is judged against.
     """
-    judged = evaluation.model_dump(by_alias=True, exclude_none=True, mode="json") if evaluation else None
+    judged = as_json(evaluation) if evaluation else None
     return json_digest(
         {
             "schema": "modelyard.dev/version-identity/v1",
