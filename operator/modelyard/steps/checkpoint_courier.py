@@ -10,9 +10,11 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
+from modelyard.steps import workspace
 from modelyard.storage.checkpoints import Checkpoints, Snapshot, checkpoints_uri, take_snapshot
 from modelyard.storage.errors import InvalidSource, OutputRefused
 from modelyard.storage.objects import STORE_URI, Store
@@ -52,12 +54,7 @@ class CheckpointSettings:
         Raises:
             InvalidSource: a variable is missing or not allowed.
         """
-
-        def text(name: str) -> str:
-            value = environment.get(name, "")
-            if not value:
-                raise InvalidSource(f"{name}: must be set")
-            return value
+        text = partial(workspace.require, environment=environment)
 
         def seconds(name: str) -> float:
             try:

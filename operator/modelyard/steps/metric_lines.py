@@ -3,46 +3,46 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAX_METRICS: Final = 1000
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,63}")
 _DIGITS: Final = 15
 
 
-def parse_metrics(lines: Iterable[bytes]) -> tuple[dict[str, str], int]:
-    """Read `{"name", "value"}` lines; the last value of a name wins.
+class Said(NamedTuple):
+    """What lines say.
 
-    Returns:
-        Values as decimal strings by name, in order of first appearance, and how many lines were not understood:
-        a slip in a metric must not cost the result of a long run.
+    Attributes:
+        metrics: values as decimal strings by name, in order of first appearance; the last value of a name wins.
+        shares: the shares that were said to be done, in order.
+        refused: how many lines were not understood: a slip in a metric must not cost the result of a long run.
     """
+
+    metrics: dict[str, str]
+    shares: list[float]
+    refused: int
+
+
+def parse_lines(lines: Iterable[bytes]) -> Said:
+    """Read `{"name", "value"}` and `{"progress"}` lines, each once."""
     metrics: dict[str, str] = {}
+    shares: list[float] = []
     refused = 0
     for line in lines:
-        if not line.strip() or parse_progress(line) is not None:
+        if not line.strip():
             continue
-        name, value = next(_read(line), ("", ""))
-        if name and (name in metrics or len(metrics) < MAX_METRICS):
-            metrics[name] = value
+        entry = _entry(line)
+        share, metric = _share(entry), _metric(entry)
+        if share is not None:
+            shares.append(share)
+        elif metric and (metric[0] in metrics or len(metrics) < MAX_METRICS):
+            metrics[metric[0]] = metric[1]
         else:
             refused += 1
-    return metrics, refused
-
-
-def parse_progress(line: bytes) -> float | None:
-    """Return the share that a line `{"progress": 0.42}` says is done, None when it is no such line."""
-    try:
-        entry: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    match entry:
-        case {"progress": int() | float() as share} if not isinstance(share, bool) and 0 <= share <= 1:
-            return float(share)
-        case _:
-            return None
+    return Said(metrics, shares, refused)
 
 
 def decimal_string(value: float) -> str | None:
@@ -53,13 +53,25 @@ def decimal_string(value: float) -> str | None:
     return "0" if text == "-0" else text
 
 
-def _read(line: bytes) -> Iterator[tuple[str, str]]:
+def _entry(line: bytes) -> Any:
     try:
-        entry: Any = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return
+        return None
+
+
+def _share(entry: Any) -> float | None:
+    match entry:
+        case {"progress": int() | float() as share} if not isinstance(share, bool) and 0 <= share <= 1:
+            return float(share)
+        case _:
+            return None
+
+
+def _metric(entry: Any) -> tuple[str, str] | None:
     match entry:
         case {"name": str(name), "value": int() | float() as value} if not isinstance(value, bool):
             text = decimal_string(value)
-            if text is not None and _NAME.fullmatch(name):
-                yield name, text
+            return (name, text) if text is not None and _NAME.fullmatch(name) else None
+        case _:
+            return None

@@ -2,14 +2,16 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
-from modelyard.steps.metric_lines import parse_metrics, parse_progress
+from modelyard.steps import workspace
+from modelyard.steps.metric_lines import parse_lines
 from modelyard.storage.errors import InvalidSource
 from modelyard.storage.objects import STORE_URI, Store
 from modelyard.storage.results import MAX_METRICS, progress_key, to_json
@@ -44,13 +46,7 @@ class ProgressSettings:
         Raises:
             InvalidSource: a variable is missing or not allowed.
         """
-
-        def text(name: str) -> str:
-            value = environment.get(name, "")
-            if not value:
-                raise InvalidSource(f"{name}: must be set")
-            return value
-
+        text = partial(workspace.require, environment=environment)
         attempt = text("MODELYARD_ATTEMPT")
         if not (attempt.isascii() and attempt.isdigit()):
             raise InvalidSource(f"MODELYARD_ATTEMPT: must be a number, got '{attempt[:100]}'")
@@ -98,10 +94,11 @@ class Account:
 
     def add(self, lines: list[bytes], now: float) -> None:
         """Take in new lines; the first MAX_METRICS names are kept, each with its last value."""
-        for share in _shares(lines):
+        said = parse_lines(lines)
+        for share in said.shares:
             self._first = self._first or (now, share)
             self._last = (now, share)
-        for name, value in parse_metrics(lines)[0].items():
+        for name, value in said.metrics.items():
             if name in self.metrics or len(self.metrics) < MAX_METRICS:
                 self.metrics[name] = value
 
@@ -167,7 +164,3 @@ class ProgressCourier:
         self._store.put(self._settings.key, to_json(said))
         self._written = document
         self._next = time.monotonic() + SECONDS
-
-
-def _shares(lines: list[bytes]) -> Iterator[float]:
-    return (share for line in lines if (share := parse_progress(line)) is not None)

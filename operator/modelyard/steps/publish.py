@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelyard.steps import termination, workspace
-from modelyard.steps.metric_lines import parse_metrics
+from modelyard.steps.metric_lines import parse_lines
 from modelyard.storage.blobs import BlobWriter, PublishedTree
 from modelyard.storage.errors import OutputRefused
 from modelyard.storage.objects import STORE_URI, ObjectStore
@@ -105,10 +105,10 @@ def read_metrics(path: Path) -> Mapping[str, str]:
         if os.fstat(descriptor).st_size > MAX_METRICS_BYTES:
             raise OutputRefused(f"'{path.name}': must be at most {MAX_METRICS_BYTES} bytes")
         with open(descriptor, "rb", closefd=False) as lines:
-            metrics, refused = parse_metrics(lines)
-        if refused:
-            _LOG.warning('%s: %d lines were skipped: not {"name": <text>, "value": <number>}', path.name, refused)
-        return metrics
+            said = parse_lines(lines)
+        if said.refused:
+            _LOG.warning('%s: %d lines were skipped: not {"name": <text>, "value": <number>}', path.name, said.refused)
+        return said.metrics
     return {}
 
 

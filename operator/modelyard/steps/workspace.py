@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -98,13 +99,13 @@ def output_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-def require(variable: str) -> str:
+def require(variable: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return a variable that must be set.
 
     Raises:
         InvalidSource: it is not.
     """
-    value = os.environ.get(variable, "")
+    value = environment.get(variable, "")
     if not value:
         raise InvalidSource(f"{variable}: must be set")
     return value

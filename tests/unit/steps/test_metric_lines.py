@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.steps.metric_lines import MAX_METRICS, decimal_string, parse_metrics
+from modelyard.steps.metric_lines import MAX_METRICS, decimal_string, parse_lines
 
 DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
@@ -31,7 +31,7 @@ def test_decimal_strings_are_short(value: float, text: str | None) -> None:
 
 def test_last_value_of_a_name_wins() -> None:
     lines = [b'{"name": "loss", "value": 2}\n', b'{"name": "auc", "value": 0.5}\n', b'{"name": "loss", "value": 1.5}']
-    assert parse_metrics(lines) == ({"loss": "1.5", "auc": "0.5"}, 0)
+    assert parse_lines(lines) == ({"loss": "1.5", "auc": "0.5"}, [], 0)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_last_value_of_a_name_wins() -> None:
     ],
 )
 def test_lines_that_are_no_metric_are_counted_and_skipped(line: bytes) -> None:
-    assert parse_metrics([line, b"", b'{"name": "auc", "value": 1}']) == ({"auc": "1"}, 1)
+    assert parse_lines([line, b"", b'{"name": "auc", "value": 1}']) == ({"auc": "1"}, [], 1)
 
 
 def test_metrics_are_bounded() -> None:
     lines = [json.dumps({"name": f"m{number}", "value": 1}).encode() for number in range(MAX_METRICS + 5)]
-    metrics, refused = parse_metrics(lines)
-    assert (len(metrics), refused) == (MAX_METRICS, 5)
+    said = parse_lines(lines)
+    assert (len(said.metrics), said.refused) == (MAX_METRICS, 5)

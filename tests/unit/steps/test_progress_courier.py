@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.steps.metric_lines import parse_metrics, parse_progress
+from modelyard.steps.metric_lines import parse_lines
 from modelyard.steps.progress_courier import (
     MAX_LINE_BYTES,
     MAX_READ_BYTES,
@@ -73,11 +73,11 @@ def test_document_stays_small_whatever_is_written(junk: list[bytes], now: float)
     ],
 )
 def test_only_a_share_is_progress(line: bytes, share: float | None) -> None:
-    assert parse_progress(line) == share
+    assert parse_lines([line]).shares == ([] if share is None else [share])
 
 
 def test_progress_is_no_malformed_metric() -> None:
-    assert parse_metrics(lines({"progress": 0.5}, {"name": "a", "value": 1}, {"progress": 2})) == ({"a": "1"}, 1)
+    assert parse_lines(lines({"progress": 0.5}, {"name": "a", "value": 1}, {"progress": 2})) == ({"a": "1"}, [0.5], 1)
 
 
 def test_lines_are_read_once_and_when_they_are_whole(tmp_path: Path) -> None:
