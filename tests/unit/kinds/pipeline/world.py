@@ -21,16 +21,15 @@ from modelyard.api.v1alpha1.names import (
     VERSION,
     observation_name,
 )
-from modelyard.controller.engine.apply import Writer
 from modelyard.controller.engine.conditions import find_condition, timestamp
 from modelyard.controller.engine.errors import ReconcileError
-from modelyard.controller.engine.events import EVENTS, Recorder
+from modelyard.controller.engine.events import EVENTS
 from modelyard.controller.engine.kube import ApiError, KubeClient
 from modelyard.controller.engine.manifests import Manifest, ResourceType, TypeTable, name_of
-from modelyard.controller.engine.store import Store, Stores
+from modelyard.controller.engine.store import Store
 from modelyard.controller.kinds.owned import OWNER_INDEX, owners_of
 from modelyard.controller.kinds.pipeline.observe import NAMESPACES, WATCHED_INDEX, Pipelines, Tenants, watched_of
-from tests.unit.kinds.trainingrun.simulation import Api, CrashError, Silent, digest
+from tests.unit.kinds.trainingrun.simulation import Api, CrashError, Silent, digest, writer_of
 
 NAMESPACE = "air"
 NAME = "nightly"
@@ -121,13 +120,7 @@ class World:
             DEPLOYMENTS.kind: Store(DEPLOYMENTS),
         }
         client = cast(KubeClient, self.api)
-        self.writer = Writer(
-            client,
-            field_manager="modelyard-operator",
-            stores=Stores(self.stores.values()),
-            recorder=cast(Recorder, self.recorder),
-            now=lambda: self.now,
-        )
+        self.writer = writer_of(client, self.stores.values(), self.recorder, lambda: self.now)
         self.operator = Pipelines(
             client=client,
             pipelines=self.stores[PIPELINES.kind],

@@ -8,7 +8,7 @@ import asyncio
 import copy
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -52,6 +52,17 @@ OBSERVATIONS = ResourceType(GROUP, VERSION, "observations", "Observation")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 PODS = ResourceType("", "v1", "pods", "Pod")
 SERVICES = ResourceType("", "v1", "services", "Service")
+
+
+def writer_of(client: KubeClient, stores: Iterable[Store], recorder: object, now: Callable[[], datetime]) -> Writer:
+    """The operator's own writer, on a pretended API server."""
+    return Writer(
+        client,
+        field_manager="modelyard-operator",
+        stores=Stores(stores),
+        recorder=cast(Recorder, recorder),
+        now=now,
+    )
 
 
 def digest(*parts: object) -> str:
@@ -212,13 +223,7 @@ class Cluster:
             OBSERVATIONS.kind: Store(OBSERVATIONS),
         }
         client = cast(KubeClient, self.api)
-        self.writer = Writer(
-            client,
-            field_manager="modelyard-operator",
-            stores=Stores(self.stores.values()),
-            recorder=cast(Recorder, self.recorder),
-            now=lambda: self.now,
-        )
+        self.writer = writer_of(client, self.stores.values(), self.recorder, lambda: self.now)
         self.operator = TrainingRuns(
             client=client,
             runs=self.stores[RUNS.kind],

@@ -7,9 +7,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from modelyard.api.v1alpha1.deployment import ConditionType, Deployment, Reason
+from modelyard.api.v1alpha1.deployment import Deployment
 from modelyard.api.v1alpha1.names import LABEL_DEPLOYMENT
-from modelyard.controller.engine.conditions import Condition
 from modelyard.controller.engine.keys import Key
 from modelyard.controller.engine.manifests import Manifest, name_of, namespace_of, owner_uid_of
 from modelyard.controller.engine.plan import Plan
@@ -18,6 +17,7 @@ from modelyard.controller.kinds.deployment.decide import decide
 from modelyard.controller.kinds.deployment.observed import Observed
 from modelyard.controller.kinds.modelversion.versions import LINE_INDEX, line, lines_of, read_versions
 from modelyard.controller.kinds.owned import OWNER_INDEX
+from modelyard.controller.kinds.unreadable import first_fault, refuse
 
 MODEL_INDEX: Final = "model"
 """Index of the store of Deployments: those that name a model (`models_of`)."""
@@ -64,8 +64,7 @@ class Deployments:
         try:
             deployment = Deployment.model_validate(manifest)
         except ValidationError as error:
-            first = error.errors()[0]
-            return _refuse(manifest, f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}")
+            return refuse(manifest, "Deployment", first_fault(error))
         return decide(self.observe(deployment))
 
     def observe(self, deployment: Deployment) -> Observed:
@@ -94,16 +93,3 @@ class Deployments:
         """Return the Deployments that name the model of a ModelVersion."""
         found = (d for lines in lines_of(version) for d in self.deployments.by_index(MODEL_INDEX, lines))
         return [Key(Deployment.kind, namespace_of(deployment), name_of(deployment)) for deployment in found]
-
-
-def _refuse(manifest: Manifest, why: str) -> Plan:
-    """Leave a Deployment that cannot be read as it is, such as one that a newer operator wrote, and say so."""
-    message = f"this operator cannot read the Deployment, is it of a newer one? {why}"
-    known = manifest.get("status", {})
-    return Plan(
-        status={name: value for name, value in known.items() if name not in {"conditions", "observedGeneration"}},
-        conditions=(
-            Condition(ConditionType.READY, "False", Reason.INVALID_SPEC, message),
-            Condition(ConditionType.STALLED, "True", Reason.INVALID_SPEC, message),
-        ),
-    )

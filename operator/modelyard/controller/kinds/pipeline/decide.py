@@ -7,14 +7,11 @@ from typing import Any, Final
 
 from modelyard.api.v1alpha1.pipeline import (
     ConcurrencyPolicy,
-    ConditionType,
     PipelineStatus,
-    Reason,
     RunResult,
 )
 from modelyard.api.v1alpha1.trainingrun import Cause
-from modelyard.controller.engine.conditions import Condition
-from modelyard.controller.engine.manifests import Manifest, ref_of
+from modelyard.controller.engine.manifests import ref_of
 from modelyard.controller.engine.plan import Plan
 from modelyard.controller.kinds.pipeline import report
 from modelyard.controller.kinds.pipeline.children import build_run
@@ -52,24 +49,6 @@ def decide(observed: Observed) -> PipelinePlan:
         events=report.events(observed, status),
         requeue_after=_next_pass(observed, status, standing, held) if is_recorded else 0.0,
         needs_runs=is_due and not observed.is_live,
-    )
-
-
-def refuse(manifest: Manifest, why: str) -> Plan:
-    """Return what to say of a Pipeline that cannot be read, such as one that a newer operator wrote.
-
-    Args:
-        manifest: the Pipeline as it is stored.
-        why: which field cannot be read.
-    """
-    message = f"this operator cannot read the Pipeline, is it of a newer one? {why}"
-    known = manifest.get("status", {})
-    return Plan(
-        status={name: value for name, value in known.items() if name not in {"conditions", "observedGeneration"}},
-        conditions=(
-            Condition(ConditionType.READY, "False", Reason.INVALID_SPEC, message),
-            Condition(ConditionType.STALLED, "True", Reason.INVALID_SPEC, message),
-        ),
     )
 
 

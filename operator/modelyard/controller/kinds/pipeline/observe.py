@@ -18,8 +18,9 @@ from modelyard.controller.engine.store import Store
 from modelyard.controller.kinds.jobreader import list_all
 from modelyard.controller.kinds.observations import observation_of
 from modelyard.controller.kinds.owned import OWNER_INDEX
-from modelyard.controller.kinds.pipeline.decide import decide, refuse
+from modelyard.controller.kinds.pipeline.decide import decide
 from modelyard.controller.kinds.pipeline.observed import Observed, Run, read_run
+from modelyard.controller.kinds.unreadable import first_fault, refuse
 
 NAMESPACES: Final = ResourceType("", "v1", "namespaces", "Namespace", namespaced=False)
 WATCHED_INDEX: Final = "watched"
@@ -103,8 +104,7 @@ class Pipelines:
         try:
             pipeline = Pipeline.model_validate(manifest)
         except ValidationError as error:
-            first = error.errors()[0]
-            return refuse(manifest, f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}")
+            return refuse(manifest, "Pipeline", first_fault(error))
         observed = await self.observe(manifest, pipeline)
         plan = decide(observed)
         if not plan.needs_runs:

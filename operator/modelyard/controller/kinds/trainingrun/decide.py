@@ -8,15 +8,15 @@ from modelyard.api.v1alpha1.names import API_VERSION, REGISTER_STEP, VALIDATE_ST
 from modelyard.api.v1alpha1.trainingrun import (
     ConditionType,
     Judge,
-    Reason,
     StepState,
     StepStatus,
     TrainingRun,
     TrainingRunStatus,
 )
-from modelyard.controller.engine.conditions import Condition, cut
+from modelyard.controller.engine.conditions import Condition
 from modelyard.controller.engine.manifests import Manifest, Ref, ref_of
 from modelyard.controller.engine.plan import Plan
+from modelyard.controller.kinds import unreadable
 from modelyard.controller.kinds.attempts import POD_PATIENCE, AttemptState, retry_delay
 from modelyard.controller.kinds.trainingrun import report
 from modelyard.controller.kinds.trainingrun.caching import check_due
@@ -101,17 +101,9 @@ def refuse(manifest: Manifest, why: str) -> Plan:
         manifest: the run as it is stored.
         why: which field cannot be read.
     """
-    message = cut(f"this operator cannot read the run, is it of a newer one? {why}")
-    known = manifest.get("status", {})
     summary = {ConditionType.READY, ConditionType.STALLED, ConditionType.RECONCILING}
-    return Plan(
-        status={name: value for name, value in known.items() if name not in _ADDED_BY_WRITER},
-        conditions=(
-            Condition(ConditionType.READY, "False", Reason.INVALID_SPEC, message),
-            *(item for item in _recorded(known.get("conditions", ())) if item.type not in summary),
-            Condition(ConditionType.STALLED, "True", Reason.INVALID_SPEC, message),
-        ),
-    )
+    recorded = _recorded(manifest.get("status", {}).get("conditions", ()))
+    return unreadable.refuse(manifest, "run", why, [item for item in recorded if item.type not in summary])
 
 
 def is_finished(run: TrainingRun) -> bool:

@@ -31,6 +31,7 @@ from modelyard.controller.kinds.trainingrun.earlier import earlier_steps
 from modelyard.controller.kinds.trainingrun.observed import ModelLine, Observed
 from modelyard.controller.kinds.trainingrun.previous import previous_profile
 from modelyard.controller.kinds.trainingrun.progress import STARTED
+from modelyard.controller.kinds.unreadable import first_fault
 
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 
@@ -83,8 +84,7 @@ class TrainingRuns:
         try:
             run = TrainingRun.model_validate(manifest)
         except ValidationError as error:
-            first = error.errors()[0]
-            return refuse(manifest, f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}")
+            return refuse(manifest, first_fault(error))
         observed = await self.observe(manifest, run)
         plan = self._decide(observed)
         return await self._plan_line(observed) if plan.needs_line else plan
