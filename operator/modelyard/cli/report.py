@@ -1,10 +1,10 @@
 """Fetching the page that explains a version's evaluation, from the store that holds its bytes."""
 
-import hashlib
 from pathlib import Path
 from typing import Final
 
 from modelyard.api.v1alpha1 import ModelVersion
+from modelyard.storage.manifests import digest_of
 
 MAX_REPORT_BYTES: Final = 16 * 1024 * 1024
 
@@ -36,7 +36,7 @@ def fetch_report(version: ModelVersion) -> bytes:
         raise ReportError(f"'{version.metadata.name}' was not evaluated with a report")
     root = store_of(version)
     page = _read(root, version)
-    digest = f"sha256:{hashlib.sha256(page).hexdigest()}"
+    digest = digest_of(page)
     if digest != evaluation.report_digest:
         raise ReportError(
             f"the report of '{version.metadata.name}' in {root} is not the one of its record: it hashes to {digest}, "

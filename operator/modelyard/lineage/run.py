@@ -1,6 +1,5 @@
 """`run.json`: all that is needed to run a TrainingRun again, kept beside the record of the model that it made. Pure."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from itertools import count, takewhile
@@ -11,6 +10,7 @@ from pydantic import Field, ValidationError
 from modelyard.api.canonical import as_json
 from modelyard.api.v1alpha1.common import ApiModel, ImageName, Metrics, NamedDecimal, ResourceName, Time
 from modelyard.api.v1alpha1.trainingrun import Output, ResolvedInput, StepName, TrainingRun, TrainingRunSpec
+from modelyard.storage.manifests import digest_of
 
 RUN_SCHEMA: Final = "modelyard.dev/run/v1"
 RUN_FILE: Final = "run.json"
@@ -86,7 +86,7 @@ class RunRecord(ApiModel):
     @property
     def digest(self) -> str:
         """Digest of the canonical JSON: `lineage.runDigest` of the ModelVersion."""
-        return _digest(self.to_json())
+        return digest_of(self.to_json().encode())
 
 
 def parse_run(data: bytes | str) -> RunRecord:
@@ -117,11 +117,7 @@ def run_from_environment(variables: Mapping[str, str], digest: str) -> str:
         ValueError: it is not the one with this digest.
     """
     text = "".join(takewhile(bool, (variables.get(f"{_VARIABLE}{number}", "") for number in count())))
-    found = _digest(text)
+    found = digest_of(text.encode())
     if found != digest:
         raise ValueError(f"{_VARIABLE}0 and so on: must be the run with the digest {digest}, have {found}")
     return text
-
-
-def _digest(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

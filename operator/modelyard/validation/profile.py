@@ -1,6 +1,5 @@
 """What is in the rows, as one run leaves it for the next (docs/contracts.md, "The profile of the inputs")."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from modelyard.api.v1alpha1.common import ApiModel
+from modelyard.storage.manifests import digest_of
 
 SCHEMA: Final = "modelyard.dev/data-profile/v1"
 PROFILE_FILE: Final = "profile.json"
@@ -122,4 +122,4 @@ class Profile(ApiModel):
 def schema_digest(columns: tuple[ColumnProfile, ...]) -> str:
     """Return the digest of the names and types of columns, whatever their order."""
     schema = sorted((column.name, column.type or "") for column in columns)
-    return "sha256:" + hashlib.sha256(json.dumps(schema, separators=(",", ":")).encode()).hexdigest()
+    return digest_of(json.dumps(schema, separators=(",", ":")).encode())

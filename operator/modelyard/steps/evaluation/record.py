@@ -15,7 +15,6 @@ from modelyard.api.v1alpha1.modelversion import (
 )
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Goal
 from modelyard.report.evidence import Evidence, JudgedGroup
-from modelyard.statistics.comparison import Scored
 from modelyard.statistics.decimals import plain, to_decimal
 from modelyard.statistics.verdict import Judgement, Range, regression
 from modelyard.storage.results import to_json
@@ -45,7 +44,7 @@ def recorded(
         value=_text(deciding.value),
         low=_text(deciding.interval.low) if deciding.interval else None,
         high=_text(deciding.interval.high) if deciding.interval else None,
-        champion=_champion(champion, deciding),
+        champion=champion_score(champion, deciding.value, deciding.champion, deciding.difference_interval),
         verdict=judgement.verdict,
         message=judgement.message,
         metrics=tuple(
@@ -73,12 +72,23 @@ def _size(evaluation: Evaluation) -> int:
     return len(to_json(as_json(evaluation)))
 
 
-def _champion(champion: tuple[int, str] | None, deciding: Scored) -> ChampionScore | None:
-    if champion is None or deciding.champion is None:
+def champion_score(
+    champion: tuple[int, str] | None, value: Decimal | None, rival: Decimal | None, interval: Range | None = None
+) -> ChampionScore | None:
+    """Return what is recorded of the version to beat, None when there is none or it has no value.
+
+    Args:
+        champion: its version and digest.
+        value: the new model's.
+        rival: the champion's.
+        interval: of the difference.
+    """
+    if champion is None or rival is None:
         return None
     version, digest = champion
-    difference = _difference(deciding.value, deciding.champion, deciding.difference_interval)
-    return ChampionScore(version=version, digest=digest, value=plain(deciding.champion), difference=difference)
+    return ChampionScore(
+        version=version, digest=digest, value=plain(rival), difference=_difference(value, rival, interval)
+    )
 
 
 def _difference(value: Decimal | None, champion: Decimal | None, interval: Range | None) -> Difference | None:

@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Final
 
 from modelyard.api.v1alpha1.common import NamedDecimal
-from modelyard.api.v1alpha1.modelversion import ChampionScore, Difference, Evaluation
+from modelyard.api.v1alpha1.modelversion import Evaluation
 from modelyard.api.v1alpha1.trainingrun import EvaluationSpec, Judge
 from modelyard.statistics.decimals import plain, to_decimal
 from modelyard.statistics.verdict import Challenged, Measured, judge
 from modelyard.steps.evaluation.errors import MetricMissing
+from modelyard.steps.evaluation.record import champion_score
 
 CHAMPION_PREFIX: Final = "champion."
 _MAX_METRICS: Final = 15
@@ -41,7 +42,7 @@ def evaluate_reported(
         metric=spec.metric,
         goal=spec.goal,
         value=plain(own[spec.metric]),
-        champion=_score(champion, own[spec.metric], rival),
+        champion=champion_score(champion, own[spec.metric], rival),
         verdict=judgement.verdict,
         message=judgement.message,
         metrics=tuple(
@@ -60,14 +61,6 @@ def _rival(spec: EvaluationSpec, values: Mapping[str, Decimal], champion: tuple[
             "the input 'champion' and score that model on the same rows"
         )
     return values[name]
-
-
-def _score(champion: tuple[int, str] | None, value: Decimal, rival: Decimal | None) -> ChampionScore | None:
-    if champion is None or rival is None:
-        return None
-    version, digest = champion
-    difference = Difference(value=plain(value - rival))
-    return ChampionScore(version=version, digest=digest, value=plain(rival), difference=difference)
 
 
 def _known(own: Mapping[str, Decimal]) -> str:
